@@ -1,0 +1,96 @@
+"""Where each part of a checkpoint lies, in the layouts in which the weights are published."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Paths of the five parts; each may lie elsewhere than below one folder."""
+
+    base: Path
+    instantid: Path
+    controlnet_depth: Path
+    depth: Path
+    antelopev2: Path
+
+    @classmethod
+    def at(cls, folder: Path, **overrides: Path | None) -> "Checkpoint":
+        """Return the checkpoint below ``folder``, with parts replaced by ``overrides`` that are not None.
+
+        Raises `CheckpointError` naming every file that is missing.
+        """
+        parts = {
+            "base": folder / "base",
+            "instantid": folder / "instantid",
+            "controlnet_depth": folder / "controlnet-depth",
+            "depth": folder / "depth",
+            "antelopev2": folder / "antelopev2",
+        }
+        checkpoint = cls(**parts | {name: path for name, path in overrides.items() if path is not None})
+        checkpoint._check()
+        return checkpoint
+
+    @property
+    def ip_adapter(self) -> Path:
+        """InstantID's projector and face attention."""
+        return self.instantid / "ip-adapter.bin"
+
+    @property
+    def identitynet(self) -> Path:
+        """InstantID's ControlNet over the drawing of the face keypoints."""
+        return self.instantid / "ControlNetModel"
+
+    @property
+    def face_detector(self) -> Path:
+        """SCRFD with keypoints."""
+        return self.antelopev2 / "scrfd_10g_bnkps.onnx"
+
+    @property
+    def face_recognizer(self) -> Path:
+        """ArcFace."""
+        return self.antelopev2 / "glintr100.onnx"
+
+    def config(self, part: Path) -> dict[str, Any]:
+        """Return the ``config.json`` of one network's folder."""
+        return json.loads((part / "config.json").read_text())
+
+    def _check(self) -> None:
+        networks = ("unet", "vae", "text_encoder", "text_encoder_2")
+        needed = [
+            *(self.base / name / "config.json" for name in networks),
+            self.base / "tokenizer",
+            self.base / "tokenizer_2",
+            self.base / "scheduler" / "scheduler_config.json",
+            self.ip_adapter,
+            self.identitynet / "config.json",
+            self.controlnet_depth / "config.json",
+            self.depth / "config.json",
+            self.face_detector,
+            self.face_recognizer,
+        ]
+        missing = [str(path) for path in needed if not path.exists()]
+        if missing:
+            raise CheckpointError("the checkpoint is incomplete; missing: " + ", ".join(missing))
+
+
+def load_ip_adapter(checkpoint: Checkpoint) -> dict[str, dict[str, torch.Tensor]]:
+    """Return InstantID's ``{"image_proj": …, "ip_adapter": …}``, mapped from the file and not yet read.
+
+    Only tensors are unpickled (``weights_only``), so a hostile file cannot run code.
+    """
+    path = checkpoint.ip_adapter
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, ValueError):  # saved in the format before zip files, which can't be mapped
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    missing = {"image_proj", "ip_adapter"} - set(content)
+    if missing:
+        raise CheckpointError(f"{path} lacks {sorted(missing)}; is it InstantID's ip-adapter.bin?")
+    return content

@@ -1,0 +1,154 @@
+"""What a checkpoint says about the shapes of its networks; no weights are read into memory."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from .checkpoint import Checkpoint, load_ip_adapter
+from .detector_input import detector_sides
+from .errors import CheckpointError
+
+CELL_PX = 64
+"""Heights and widths are multiples of this many pixels, as in InstantID's own resizing."""
+
+
+@dataclass(frozen=True)
+class Residual:
+    """One residual of a ControlNet: its channels and how often it was halved from the latents' size."""
+
+    channels: int
+    level: int
+
+
+@dataclass(frozen=True)
+class DepthInput:
+    """Input of the depth estimator: fixed (height, width), or any multiples of ``multiple`` pixels."""
+
+    multiple: int
+    fixed_size: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that the engine table needs to know of a checkpoint."""
+
+    latent_channels: int
+    vae_factor: int
+    levels: int
+    text_width: int
+    text_width_2: int
+    pooled_width: int
+    token_count: int
+    time_id_count: int
+    residuals: tuple[Residual, ...]
+    middle: Residual
+    depth_net_reads_text: bool
+    depth_input: DepthInput
+    face_token_count: int
+    face_embedding_width: int
+    detector_sides: tuple[int, ...]
+    detector_is_fixed: bool
+    min_side: int
+
+    @property
+    def cross_attention_width(self) -> int:
+        """The width of the text's and the face's tokens: both text encoders side by side."""
+        return self.text_width + self.text_width_2
+
+
+def read_facts(checkpoint: Checkpoint) -> Facts:
+    """Read the configs and check that the parts fit together; raises `CheckpointError` where they don't."""
+    base = checkpoint.base
+    unet, vae, text, text_2 = (
+        checkpoint.config(base / name) for name in ("unet", "vae", "text_encoder", "text_encoder_2")
+    )
+    vae_factor = 2 ** (len(vae["block_out_channels"]) - 1)
+    projector = load_ip_adapter(checkpoint)["image_proj"]
+    sides = detector_sides(checkpoint.face_detector)
+    facts = Facts(
+        latent_channels=unet["in_channels"],
+        vae_factor=vae_factor,
+        levels=len(unet["block_out_channels"]),
+        text_width=text["hidden_size"],
+        text_width_2=text_2["hidden_size"],
+        pooled_width=text_2["projection_dim"],
+        token_count=text.get("max_position_embeddings", 77),
+        time_id_count=_time_id_count(unet, text_2["projection_dim"]),
+        residuals=_residuals(unet),
+        middle=Residual(unet["block_out_channels"][-1], len(unet["block_out_channels"]) - 1),
+        depth_net_reads_text=_reads_text(checkpoint.config(checkpoint.controlnet_depth)),
+        depth_input=_depth_input(checkpoint),
+        face_token_count=projector["latents"].shape[1],
+        face_embedding_width=projector["proj_in.weight"].shape[1],
+        detector_sides=sides,
+        detector_is_fixed=len(sides) == 1,
+        min_side=unet.get("sample_size", 128) * vae_factor,
+    )
+    _check_fit(checkpoint, facts, unet)
+    return facts
+
+
+def _time_id_count(unet: dict[str, Any], pooled_width: int) -> int:
+    width = unet.get("projection_class_embeddings_input_dim")
+    if unet.get("addition_embed_type") != "text_time" or width is None:
+        raise CheckpointError("base/unet is not an SDXL UNet: addition_embed_type is not 'text_time'")
+    return (width - pooled_width) // unet["addition_time_embed_dim"]
+
+
+def _per_block(value: int | list[int], blocks: int) -> list[int]:
+    return [value] * blocks if isinstance(value, int) else list(value)
+
+
+def _residuals(config: dict[str, Any]) -> tuple[Residual, ...]:
+    """The skip connections of a UNet's way down, in diffusers' order."""
+    widths = config["block_out_channels"]
+    layers = _per_block(config.get("layers_per_block", 2), len(widths))
+    residuals = [Residual(widths[0], 0)]
+    for level, (width, count) in enumerate(zip(widths, layers, strict=True)):
+        residuals += [Residual(width, level)] * count
+        if level < len(widths) - 1:
+            residuals.append(Residual(width, level + 1))
+    return tuple(residuals)
+
+
+def _reads_text(config: dict[str, Any]) -> bool:
+    """Whether a ControlNet has cross-attention; the published ``-small`` has none."""
+    blocks = [*config["down_block_types"], config.get("mid_block_type") or "UNetMidBlock2DCrossAttn"]
+    return any("CrossAttn" in block for block in blocks)
+
+
+def _depth_input(checkpoint: Checkpoint) -> DepthInput:
+    config = checkpoint.config(checkpoint.depth)
+    backbone = config.get("backbone_config") or config
+    path = checkpoint.depth / "preprocessor_config.json"
+    processor = json.loads(path.read_text()) if path.exists() else {}
+    multiple = max(backbone.get("patch_size") or 16, processor.get("ensure_multiple_of") or 1)
+    size = processor.get("size", {"height": config.get("image_size", 384)})
+    if isinstance(size, int):
+        size = {"height": size}
+    if processor.get("keep_aspect_ratio", False):
+        return DepthInput(multiple, None)
+    height = size.get("height", size.get("shortest_edge", 384))
+    return DepthInput(multiple, (height, size.get("width", height)))
+
+
+def _check_fit(checkpoint: Checkpoint, facts: Facts, unet: dict[str, Any]) -> None:
+    width = unet["cross_attention_dim"]
+    if width != facts.cross_attention_width:
+        raise CheckpointError(
+            f"base/unet attends to tokens of width {width}, "
+            f"but the text encoders make {facts.text_width} + {facts.text_width_2}"
+        )
+    for name, path in (
+        ("IdentityNet", checkpoint.identitynet),
+        ("ControlNet-Depth", checkpoint.controlnet_depth),
+    ):
+        residuals = _residuals(checkpoint.config(path))
+        if residuals != facts.residuals:
+            raise CheckpointError(
+                f"{name} makes {len(residuals)} residuals {residuals}, the UNet takes {facts.residuals}"
+            )
+    if CELL_PX % (facts.vae_factor * 2 ** (facts.levels - 1)):
+        raise CheckpointError(
+            f"a UNet of {facts.levels} levels does not divide pictures of {CELL_PX}-pixel cells"
+        )

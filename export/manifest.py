@@ -1,0 +1,95 @@
+"""Writing the manifest: what the Python models must know of the checkpoint."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+
+from .checkpoint import Checkpoint
+from .engines import Engine
+from .ensemble import ensemble_inputs
+from .facts import CELL_PX, Facts
+from .precision import Precision
+from .shared.insta_depth_shared.manifest import (
+    Defaults,
+    FaceFacts,
+    ImageFacts,
+    LatentFacts,
+    Manifest,
+    TextFacts,
+)
+
+_LONGER_SIDE = 1280 / 1024
+"""InstantID's max_side over its min_side."""
+
+_SCHEDULERS = {"EulerDiscreteScheduler": "euler", "EulerAncestralDiscreteScheduler": "euler_ancestral"}
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Sizes of the pictures in pixels; None: from the checkpoint's own training size."""
+
+    min_side: int | None = None
+    max_side: int | None = None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The fitted map from latents to colours."""
+
+    weight: list[list[float]]
+    bias: list[float]
+
+
+def make_manifest(
+    name: str,
+    checkpoint: Checkpoint,
+    facts: Facts,
+    table: dict[str, Engine],
+    precision: Precision,
+    sides: Sides,
+    preview: Preview,
+) -> Manifest:
+    """Return the manifest of one exported checkpoint."""
+    scheduler = json.loads((checkpoint.base / "scheduler" / "scheduler_config.json").read_text())
+    inputs = ensemble_inputs(table)
+    return Manifest(
+        checkpoint=name,
+        precision=precision.value,
+        image=_image_facts(facts, sides),
+        latents=LatentFacts(
+            channels=facts.latent_channels,
+            scale_factor=facts.vae_factor,
+            scaling_factor=checkpoint.config(checkpoint.base / "vae")["scaling_factor"],
+            preview_weight=preview.weight,
+            preview_bias=preview.bias,
+        ),
+        text=TextFacts(
+            token_count=facts.token_count,
+            hidden_size=facts.cross_attention_width,
+            pooled_size=facts.pooled_width,
+            force_zeros_for_empty_prompt=_force_zeros(checkpoint),
+        ),
+        face=FaceFacts(
+            embedding_size=facts.face_embedding_width,
+            token_count=facts.face_token_count,
+            detector_sizes=list(facts.detector_sides),
+        ),
+        scheduler=scheduler,
+        denoise_step_inputs={n: np.dtype(t.dtype or precision.io_dtype).name for n, t in inputs.items()},
+        defaults=Defaults(scheduler=_SCHEDULERS.get(scheduler.get("_class_name", ""), "checkpoint")),
+    )
+
+
+def _image_facts(facts: Facts, sides: Sides) -> ImageFacts:
+    min_side = sides.min_side or facts.min_side
+    max_side = sides.max_side or max(min_side, round(min_side * _LONGER_SIDE))
+    return ImageFacts(min_side=min_side, max_side=max_side, multiple=CELL_PX)
+
+
+def _force_zeros(checkpoint: Checkpoint) -> bool:
+    """diffusers' SDXL pipelines default to True; the published model_index.json says so too."""
+    path = checkpoint.base / "model_index.json"
+    index = json.loads(path.read_text()) if path.exists() else {}
+    return index.get("force_zeros_for_empty_prompt", True)

@@ -1,0 +1,109 @@
+"""From a checkpoint to the module of each engine, weights loaded, ready for export."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, ModelMixin, UNet2DConditionModel
+from torch import nn
+from transformers import (
+    AutoModelForDepthEstimation,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    PreTrainedModel,
+)
+
+from transformers.utils import logging as transformers_logging
+
+from ..checkpoint import Checkpoint, load_ip_adapter
+from ..facts import Facts
+from ..precision import Precision
+from .controlnet import ControlNetDepth, ControlNetDepthSmall, IdentityNet
+from .depth_estimator import DepthEstimator
+from .face_attention import add_face_attention
+from .identity_projector import IdentityProjector
+from .text_encoder import TextEncoder, TextEncoder2
+from .unet import UNet
+from .vae_decoder import VaeDecoder
+
+transformers_logging.disable_progress_bar()
+
+Builder = Callable[[Checkpoint, Facts, torch.dtype], nn.Module]
+
+
+def build_network(name: str, checkpoint: Checkpoint, facts: Facts, precision: Precision) -> nn.Module:
+    """Return engine ``name`` as a module in ``precision``, on the CPU, in eval mode."""
+    module = _BUILDERS[name](checkpoint, facts, precision.torch_dtype)
+    return module.eval().requires_grad_(False)
+
+
+def network_precision(name: str, checkpoint: Checkpoint, precision: Precision) -> Precision:
+    """The precision that ``name`` is exported in: SDXL's stock VAE overflows in fp16 and stays fp32."""
+    upcast = name == "vae_decoder" and checkpoint.config(checkpoint.base / "vae").get("force_upcast", True)
+    return Precision.FP32 if upcast and precision is Precision.FP16 else precision
+
+
+def _variant(folder: Path, stem: str) -> str | None:
+    """The published folders hold full weights, fp16 ones, or both; full ones are preferred."""
+    files = [path.name for path in folder.glob(f"{stem}*.safetensors*")]
+    return "fp16" if files and all(".fp16." in name for name in files) else None
+
+
+def _diffusers(kind: type[ModelMixin], folder: Path, dtype: torch.dtype) -> ModelMixin:
+    variant = _variant(folder, "diffusion_pytorch_model")
+    return kind.from_pretrained(folder, torch_dtype=dtype, variant=variant, low_cpu_mem_usage=True)
+
+
+def _transformers(kind: type[PreTrainedModel], folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    variant = _variant(folder, "model")
+    return kind.from_pretrained(folder, dtype=dtype, variant=variant, attn_implementation="sdpa")
+
+
+def _text_encoder(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
+    return TextEncoder(_transformers(CLIPTextModel, checkpoint.base / "text_encoder", dtype))
+
+
+def _text_encoder_2(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
+    return TextEncoder2(_transformers(CLIPTextModelWithProjection, checkpoint.base / "text_encoder_2", dtype))
+
+
+def _identity_projector(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
+    return IdentityProjector(load_ip_adapter(checkpoint)["image_proj"]).to(dtype)
+
+
+def _depth_estimator(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
+    return DepthEstimator(_transformers(AutoModelForDepthEstimation, checkpoint.depth, dtype))
+
+
+def _identitynet(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
+    controlnet = _diffusers(ControlNetModel, checkpoint.identitynet, dtype)
+    residuals = (*facts.residuals, facts.middle)
+    return IdentityNet(controlnet, [facts.vae_factor * 2**residual.level for residual in residuals])
+
+
+def _controlnet_depth(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
+    controlnet = _diffusers(ControlNetModel, checkpoint.controlnet_depth, dtype)
+    return ControlNetDepth(controlnet) if facts.depth_net_reads_text else ControlNetDepthSmall(controlnet)
+
+
+def _unet(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
+    unet = _diffusers(UNet2DConditionModel, checkpoint.base / "unet", dtype)
+    weights = load_ip_adapter(checkpoint)["ip_adapter"]
+    add_face_attention(unet, {name: weight.to(dtype) for name, weight in weights.items()})
+    return UNet(unet, facts.vae_factor, len(facts.residuals) + 1)
+
+
+def _vae_decoder(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
+    return VaeDecoder(_diffusers(AutoencoderKL, checkpoint.base / "vae", dtype))
+
+
+_BUILDERS: Mapping[str, Builder] = {
+    "text_encoder": _text_encoder,
+    "text_encoder_2": _text_encoder_2,
+    "identity_projector": _identity_projector,
+    "depth_estimator": _depth_estimator,
+    "identitynet": _identitynet,
+    "controlnet_depth": _controlnet_depth,
+    "unet": _unet,
+    "vae_decoder": _vae_decoder,
+}

@@ -1,0 +1,98 @@
+"""One PyTorch module → one ONNX file, with the engine table's names and dynamic axes."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import nn
+from torch.export import Dim
+
+from .engines import Axis, Engine, Tensor, sample_inputs
+from .precision import Precision
+
+OPSET = 18
+LARGEST = {"rows": 64, "height": 64, "width": 64, "tokens": 77 * 64, "depth_height": 128, "depth_width": 128}
+"""Upper ends of the dynamic dimensions as torch.export sees them; heights and widths in 64-pixel cells."""
+
+
+class _CastAtBorder(nn.Module):
+    """Gives a bf16 network fp32 inputs and outputs, since neither numpy nor Triton's clients know bf16."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        cast = [x.bfloat16() if x.dtype is torch.float32 else x for x in inputs]
+        outputs = self.module(*cast)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        return tuple(y.float() if y.dtype is torch.bfloat16 else y for y in outputs)
+
+
+def export_onnx(module: nn.Module, engine: Engine, path: Path, precision: Precision) -> None:
+    """Write ``module`` as ``path``; the weights of a large one go to files beside it.
+
+    The network is traced, not run, so fp16 costs no more than fp32 on a CPU.
+    """
+    sample = sample_inputs(engine, engine.sizes[0], precision.io_dtype)
+    module = _CastAtBorder(module) if precision is Precision.BF16 else module
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            module,
+            tuple(torch.from_numpy(array) for array in sample.values()),
+            input_names=list(sample),
+            output_names=[tensor.name for tensor in engine.outputs],
+            dynamic_shapes=_dynamic_shapes(module, engine),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None  # noqa: S101 - None only with f=...
+    path.parent.mkdir(parents=True, exist_ok=True)
+    program.save(path, external_data=_is_large(module))
+    onnx.checker.check_model(path)
+
+
+def _is_large(module: nn.Module) -> bool:
+    """Beyond protobuf's 2 GB a file can't hold its weights; from a tenth of that on they load faster mapped."""
+    return sum(p.numel() * p.element_size() for p in module.parameters()) > 200e6
+
+
+def _dynamic_shapes(module: nn.Module, engine: Engine) -> tuple[Any, ...]:
+    dims = {symbol: Dim(symbol, min=1, max=LARGEST[symbol]) for symbol in sorted(engine.symbols)}
+    shapes = [_tensor_shape(tensor, dims) for tensor in engine.inputs]
+    named = _positional_count(module)
+    return tuple(shapes) if named >= len(shapes) else (*shapes[:named], tuple(shapes[named:]))
+
+
+def _tensor_shape(tensor: Tensor, dims: dict[str, Any]) -> dict[int, Any]:
+    return {
+        i: dim.factor * dims[dim.symbol] if dim.factor > 1 else dims[dim.symbol]
+        for i, dim in enumerate(tensor.dims)
+        if isinstance(dim, Axis)
+    }
+
+
+def _positional_count(module: nn.Module) -> int:
+    """How many inputs ``forward`` names; the rest arrive as one ``*args``."""
+    code = type(module).forward.__code__
+    return code.co_argcount - 1
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's notes about its own internals off the progress display."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

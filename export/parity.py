@@ -1,0 +1,92 @@
+"""Holding an exported network against its PyTorch module (or its published ONNX file) on ONNX Runtime."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from torch import nn
+
+from .engines import Engine, sample_inputs
+from .errors import ParityError
+from .precision import Precision
+
+Arrays = Mapping[str, np.ndarray]
+Reference = Callable[[Arrays], list[np.ndarray]]
+
+TOLERANCE = {Precision.FP32: 1e-4, Precision.FP16: 2e-2, Precision.BF16: 6e-2}
+"""Largest difference allowed, as a share of the reference's largest value."""
+
+
+@dataclass(frozen=True)
+class ParityRow:
+    """One network at one size; ``error`` is the largest over its outputs."""
+
+    engine: str
+    shapes: str
+    error: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the network keeps its tolerance; NaN does not."""
+        return bool(self.error <= self.tolerance)
+
+
+def open_session(path: Path) -> ort.InferenceSession:
+    """Return a session for one ONNX file on the CPU."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def check_module(module: nn.Module, engine: Engine, path: Path, precision: Precision) -> Iterator[ParityRow]:
+    """Yield a row for each size of the table. The module runs in fp32: fp16 is very slow on a CPU."""
+    reference = module.float()
+
+    def run(inputs: Arrays) -> list[np.ndarray]:
+        tensors = [
+            torch.from_numpy(a.astype(np.float32) if a.dtype == np.float16 else a) for a in inputs.values()
+        ]
+        with torch.no_grad():
+            outputs = reference(*tensors)
+        return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
+
+    yield from _rows(run, engine, path, precision)
+
+
+def check_face_model(source: Path, engine: Engine, path: Path) -> Iterator[ParityRow]:
+    """Yield rows against the published file itself, run row by row: its batch may be fixed."""
+    session = open_session(source)
+    name = session.get_inputs()[0].name
+
+    ranks = [len(tensor.dims) for tensor in engine.outputs]
+
+    def run(inputs: Arrays) -> list[np.ndarray]:
+        (images,) = inputs.values()
+        rows = [session.run(None, {name: image[None]}) for image in images]
+        outputs = zip(ranks, zip(*rows, strict=True), strict=True)
+        return [np.concatenate([y if y.ndim == rank else y[None] for y in ys]) for rank, ys in outputs]
+
+    yield from _rows(run, engine, path, Precision.FP32)
+
+
+def _rows(reference: Reference, engine: Engine, path: Path, precision: Precision) -> Iterator[ParityRow]:
+    session = open_session(path)
+    for sizes in engine.sizes:
+        inputs = sample_inputs(engine, sizes, precision.io_dtype)
+        outputs = zip(session.run(None, dict(inputs)), reference(inputs), strict=True)
+        error = max(_relative_error(actual, expected) for actual, expected in outputs)
+        shapes = "×".join(str(n) for n in next(iter(inputs.values())).shape)
+        yield ParityRow(engine.name, shapes, error, TOLERANCE[precision])
+
+
+def _relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
+    if actual.shape != expected.shape:
+        raise ParityError(f"shapes differ: {actual.shape} and {expected.shape}")
+    difference = np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max()
+    if expected.dtype == np.uint8:  # the last digit may be rounded the other way
+        difference = max(difference - 1, 0)
+    return float(difference / max(np.abs(expected.astype(np.float64)).max(), 1e-12))

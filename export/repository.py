@@ -1,0 +1,186 @@
+"""Writing a complete, self-contained Triton model repository from a checkpoint."""
+
+import gc
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import nn
+
+from .checkpoint import Checkpoint
+from .engines import Engine, engine_table
+from .ensemble import NAME as ENSEMBLE
+from .ensemble import complete_config
+from .errors import ExportError, ParityError
+from .face_models import convert_face_model
+from .facts import Facts, read_facts
+from .manifest import Preview, Sides, make_manifest
+from .networks.build import build_network, network_precision
+from .networks.vae_decoder import VaeDecoder
+from .onnx_export import export_onnx
+from .parity import ParityRow, check_face_model, check_module
+from .precision import Precision
+from .preview import fit_preview
+
+SOURCE = Path(__file__).parent.parent / "model_repository"
+SHARED = Path(__file__).parent / "shared" / "insta_depth_shared"
+VERSION = "1"
+STAMP = "export.json"
+PREVIEW = "preview.json"
+
+Report = Callable[[str, str], None]
+"""Called with an engine's name and what happens to it."""
+
+
+@dataclass
+class Export:
+    """One run of ``python -m export onnx``; `run` does the work and yields the parity rows."""
+
+    checkpoint: Checkpoint
+    output: Path
+    precision: Precision = Precision.FP32
+    sides: Sides = field(default_factory=Sides)
+    only: frozenset[str] = frozenset()
+    verify: bool = True
+
+    def __post_init__(self) -> None:
+        self.facts: Facts = read_facts(self.checkpoint)
+        self.table: dict[str, Engine] = engine_table(self.facts)
+        unknown = self.only - set(self.table)
+        if unknown:
+            raise ExportError(f"--only: unknown {sorted(unknown)}; the engines are {sorted(self.table)}")
+
+    def run(self, report: Report) -> Iterator[ParityRow]:
+        """Export what is out of date, one network at a time, then add the Python models.
+
+        Raises `ParityError` after a network that differs from its module; that engine is not installed.
+        """
+        for name in self.table:
+            if not self.only or name in self.only:
+                yield from self._engine(name, report)
+        if not self.only:
+            self._assemble()
+            report(ENSEMBLE, "wired")
+
+    def _engine(self, name: str, report: Report) -> Iterator[ParityRow]:
+        folder, fingerprint = self.output / name, self._fingerprint(name)
+        if _stamp(folder) == fingerprint:
+            report(name, "up to date")
+            return
+        report(name, "exporting")
+        staging = self.output.parent / f".{self.output.name}-{name}"
+        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            yield from self._export(name, staging, report)
+            shutil.copy(SOURCE / name / "config.pbtxt", staging)
+            (staging / STAMP).write_text(json.dumps(fingerprint))
+            shutil.rmtree(folder, ignore_errors=True)
+            self.output.mkdir(parents=True, exist_ok=True)
+            staging.rename(folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+            gc.collect()
+
+    def _export(self, name: str, staging: Path, report: Report) -> Iterator[ParityRow]:
+        engine, path = self.table[name], staging / VERSION / "model.onnx"
+        published = {
+            "face_detector": self.checkpoint.face_detector,
+            "face_recognizer": self.checkpoint.face_recognizer,
+        }
+        if name in published:
+            convert_face_model(published[name], engine, path)
+            yield from self._checked(check_face_model(published[name], engine, path), report)
+            return
+        precision = network_precision(name, self.checkpoint, self.precision)
+        module = build_network(name, self.checkpoint, self.facts, precision)
+        export_onnx(module, engine, path, precision)
+        yield from self._checked(check_module(module, engine, path, precision), report)
+        if isinstance(module, VaeDecoder):
+            self._fit_preview(module, staging)
+
+    def _checked(self, rows: Iterator[ParityRow], report: Report) -> Iterator[ParityRow]:
+        if not self.verify:
+            return
+        for row in rows:
+            report(row.engine, f"checking {row.shapes}")
+            yield row
+            if not row.passed:
+                raise ParityError(
+                    f"{row.engine} at {row.shapes} differs from its module by {row.error:.1e} "
+                    f"of the largest value; the tolerance is {row.tolerance:.0e}"
+                )
+
+    def _fit_preview(self, decoder: nn.Module, staging: Path) -> None:
+        assert isinstance(decoder, VaeDecoder)  # noqa: S101
+        weight, bias = fit_preview(decoder.float(), self.facts.latent_channels, self.facts.vae_factor)
+        (staging / PREVIEW).write_text(json.dumps({"weight": weight, "bias": bias}))
+
+    def _fingerprint(self, name: str) -> dict[str, str]:
+        """What an engine was made from: the checkpoint's files, this package's code, the table and precision."""
+        digest = hashlib.sha256()
+        for path in sorted(Path(__file__).parent.glob("*.py")) + sorted(
+            (Path(__file__).parent / "networks").glob("*.py")
+        ):
+            digest.update(path.read_bytes())
+        digest.update((SOURCE / name / "config.pbtxt").read_bytes())
+        for path in _sources(name, self.checkpoint):
+            status = path.stat()
+            digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
+        digest.update(f"{self.table[name]} {self.precision} {self.verify}".encode())
+        return {"fingerprint": digest.hexdigest()}
+
+    def _assemble(self) -> None:
+        preview = Preview(**json.loads((self.output / "vae_decoder" / PREVIEW).read_text()))
+        manifest = make_manifest(
+            self.output.name, self.checkpoint, self.facts, self.table, self.precision, self.sides, preview
+        )
+        for source in sorted(SOURCE.iterdir()):
+            if (source / VERSION / "model.py").exists():
+                folder = _copy_python_model(source, self.output / source.name)
+                manifest.save(folder)
+        for name in ("tokenizer", "tokenizer_2"):
+            _copy(self.checkpoint.base / name, self.output / "prompt_encoder" / VERSION / name)
+        processor = self.output / "insta_depth_stream" / VERSION / "depth_processor"
+        processor.mkdir()
+        shutil.copy(self.checkpoint.depth / "preprocessor_config.json", processor)
+        ensemble = self.output / ENSEMBLE
+        (ensemble / VERSION).mkdir(parents=True, exist_ok=True)
+        config = complete_config(SOURCE / ENSEMBLE / "config.pbtxt", self.table, self.precision.io_dtype)
+        (ensemble / "config.pbtxt").write_text(config)
+
+
+def _copy_python_model(source: Path, target: Path) -> Path:
+    """Copy one model and the shared package into it; return its version folder."""
+    shutil.rmtree(target, ignore_errors=True)
+    _copy(source, target)
+    _copy(SHARED, target / VERSION / SHARED.name)
+    return target / VERSION
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".*"), dirs_exist_ok=True)
+
+
+def _stamp(folder: Path) -> dict[str, str] | None:
+    path = folder / STAMP
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _sources(name: str, checkpoint: Checkpoint) -> list[Path]:
+    parts = {
+        "face_detector": [checkpoint.face_detector],
+        "face_recognizer": [checkpoint.face_recognizer],
+        "identity_projector": [checkpoint.ip_adapter],
+        "text_encoder": [checkpoint.base / "text_encoder"],
+        "text_encoder_2": [checkpoint.base / "text_encoder_2"],
+        "depth_estimator": [checkpoint.depth],
+        "identitynet": [checkpoint.identitynet],
+        "controlnet_depth": [checkpoint.controlnet_depth],
+        "unet": [checkpoint.base / "unet", checkpoint.ip_adapter],
+        "vae_decoder": [checkpoint.base / "vae"],
+    }
+    files = [sorted(path.iterdir()) if path.is_dir() else [path] for path in parts[name]]
+    return [path for group in files for path in group]

@@ -1,0 +1,72 @@
+"""Every error a request can end with.
+
+Triton carries an error across a BLS call or to a client as text only, so the code travels inside the
+text: ``[CODE] message``. `parse` is the one place that reads it back.
+"""
+
+import re
+
+_CODED = re.compile(r"\[(?P<code>[A-Z_]+)\] (?P<message>.*)", re.DOTALL)
+
+
+class InstaDepthError(Exception):
+    """Root of the tree; ``code`` names the kind for machines."""
+
+    code = "INTERNAL"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"[{self.code}] {self.message}"
+
+
+class InvalidInput(InstaDepthError):
+    """A field of the request is missing, malformed or out of range."""
+
+    code = "INVALID_INPUT"
+
+
+class TooLarge(InvalidInput):
+    """A field exceeds a limit in bytes, pixels or tokens."""
+
+    code = "TOO_LARGE"
+
+
+class NoFace(InvalidInput):
+    """No face was found in a picture that needs one."""
+
+    code = "NO_FACE"
+
+
+class Overloaded(InstaDepthError):
+    """The admission limit is reached; the same request may be sent again later."""
+
+    code = "OVERLOADED"
+
+
+class Cancelled(InstaDepthError):
+    """The client cancelled, or its deadline passed."""
+
+    code = "CANCELLED"
+
+
+class EngineFailed(InstaDepthError):
+    """An engine or another model answered with an error."""
+
+    code = "ENGINE_FAILED"
+
+
+_BY_CODE = {
+    error.code: error
+    for error in (InvalidInput, TooLarge, NoFace, Overloaded, Cancelled, EngineFailed, InstaDepthError)
+}
+
+
+def parse(text: str) -> InstaDepthError | None:
+    """Return the error that ``text`` carries, or None where it carries no code."""
+    match = _CODED.search(text)
+    if match is None or match["code"] not in _BY_CODE:
+        return None
+    return _BY_CODE[match["code"]](match["message"])

@@ -1,0 +1,106 @@
+"""Facts of a checkpoint, written by export beside each Python model and read at load."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+FILE_NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """Sizes in pixels of the pictures that the checkpoint makes."""
+
+    min_side: int
+    max_side: int
+    multiple: int = 64
+
+
+@dataclass(frozen=True)
+class LatentFacts:
+    """``scale_factor``: pixels a latent cell; ``scaling_factor``: the VAE's, already inside its engine."""
+
+    channels: int
+    scale_factor: int
+    scaling_factor: float
+    preview_weight: list[list[float]]
+    """(3, channels): a linear map from latents to RGB in [0, 1]."""
+    preview_bias: list[float]
+
+
+@dataclass(frozen=True)
+class TextFacts:
+    """What `prompt_encoder` and the loop know of the text encoders."""
+
+    token_count: int
+    hidden_size: int
+    pooled_size: int
+    force_zeros_for_empty_prompt: bool
+    max_windows: int = 4
+
+
+@dataclass(frozen=True)
+class FaceFacts:
+    """``detector_sizes``: square input sizes to try in turn; one alone where the network's is fixed."""
+
+    embedding_size: int
+    token_count: int
+    detector_sizes: list[int]
+    detector_threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Values of the attributes that a request leaves out."""
+
+    num_inference_steps: int = 10
+    guidance_scale: float = 3.0
+    seed: int = -1
+    base64: bool = True
+    ip_adapter_scale: float = 0.8
+    identitynet_scale: float = 0.8
+    depth_scale: float = 0.5
+    scheduler: str = "euler"
+    enhance_face_region: bool = True
+    pose_without_face: str = "error"
+    output_format: str = "jpeg"
+    output_quality: int = 95
+    preview: bool = False
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The whole file. ``precision`` is the engines' float type: fp32, fp16 or bf16."""
+
+    checkpoint: str
+    precision: str
+    image: ImageFacts
+    latents: LatentFacts
+    text: TextFacts
+    face: FaceFacts
+    scheduler: dict[str, Any]
+    """The checkpoint's ``scheduler_config.json``, ``_class_name`` included."""
+    denoise_step_inputs: dict[str, str]
+    """The tensors that the ``denoise_step`` ensemble takes: name → numpy dtype."""
+    defaults: Defaults = field(default_factory=Defaults)
+
+    def save(self, folder: Path) -> None:
+        (folder / FILE_NAME).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Manifest":
+        content = json.loads((folder / FILE_NAME).read_text())
+        parts = {
+            "image": ImageFacts,
+            "latents": LatentFacts,
+            "text": TextFacts,
+            "face": FaceFacts,
+            "defaults": Defaults,
+        }
+        return cls(**content | {name: part(**content[name]) for name, part in parts.items()})
+
+    @property
+    def numpy_dtype(self) -> str:
+        """The numpy name of the engines' float type (bf16 engines keep fp32 inputs and outputs)."""
+        return "float16" if self.precision == "fp16" else "float32"
