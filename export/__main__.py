@@ -38,9 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     onnx.add_argument("--output", type=Path, required=True, metavar="build/NAME")
     onnx.add_argument("--precision", type=Precision, default=Precision.FP32, metavar="fp32|fp16|bf16")
     onnx.add_argument("--min-side", type=_side, metavar="PX", help="shorter side (default: the checkpoint's)")
-    onnx.add_argument(
-        "--max-side", type=_side, metavar="PX", help="longer side at most (default: 1.25 × min)"
-    )
+    onnx.add_argument("--max-side", type=_side, metavar="PX", help="longer side at most (default: 1.25 × min)")
     onnx.add_argument("--only", type=_names, default=frozenset(), metavar="ENGINE,…")
     onnx.add_argument("--no-verify", action="store_true", help="don't hold the engines against their modules")
     for part in _PARTS:
@@ -83,18 +81,14 @@ def _onnx(options: argparse.Namespace, console: Console) -> int:
         finally:
             _print_parity(rows, console)
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    console.print(
-        f"{options.output}: done in {time.monotonic() - started:.0f} s, peak memory {peak_gib:.1f} GiB"
-    )
+    console.print(f"{options.output}: done in {time.monotonic() - started:.0f} s, peak memory {peak_gib:.1f} GiB")
     return 0
 
 
 def _print_parity(rows: list[ParityRow], console: Console) -> None:
     if not rows:
         return
-    table = Table(
-        "engine", "input", "largest difference", "tolerance", "", title="ONNX Runtime against PyTorch"
-    )
+    table = Table("engine", "input", "largest difference", "tolerance", "", title="ONNX Runtime against PyTorch")
     for row in rows:
         verdict = "[green]ok[/]" if row.passed else "[red]over[/]"
         table.add_row(row.engine, row.shapes, f"{row.error:.1e}", f"{row.tolerance:.0e}", verdict)

@@ -44,12 +44,11 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Engine:
-    """One network at its border. ``max_batch``: rows that Triton lets through in one call."""
+    """One network at its border."""
 
     name: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    max_batch: int = 16
     sizes: tuple[Mapping[str, int], ...] = field(default=())
     """Sizes at which parity is checked; the first one is the sample for export."""
 
@@ -59,9 +58,7 @@ class Engine:
         return {d.symbol for tensor in self.inputs for d in tensor.dims if isinstance(d, Axis)}
 
 
-def sample_inputs(
-    engine: Engine, sizes: Mapping[str, int], io_dtype: np.dtype, seed: int = 0
-) -> dict[str, np.ndarray]:
+def sample_inputs(engine: Engine, sizes: Mapping[str, int], io_dtype: np.dtype, seed: int = 0) -> dict[str, np.ndarray]:
     """Return random inputs of ``engine`` by name, at ``sizes``, plausible for each tensor's kind."""
     rng = np.random.default_rng(seed)
     return {t.name: _sample(t, t.shape(sizes), rng).astype(t.dtype or io_dtype) for t in engine.inputs}
@@ -116,7 +113,7 @@ def _face_engines(facts: Facts) -> tuple[Engine, ...]:
     detector_image = Tensor("image", (1, 3, side, side), "float32")
     crop = Tensor("image", (ROWS, 3, 112, 112), "float32")
     return (
-        Engine("face_detector", (detector_image,), outputs, max_batch=1, sizes=({"side": 20}, {"side": 10})),
+        Engine("face_detector", (detector_image,), outputs, sizes=({"side": 20}, {"side": 10})),
         Engine(
             "face_recognizer",
             (crop,),
@@ -153,9 +150,7 @@ def _depth_estimator(facts: Facts) -> Engine:
     height: Dim = size[0] if size else Axis("depth_height", multiple)
     width: Dim = size[1] if size else Axis("depth_width", multiple)
     patches = ((4, 5), (6, 4), (5, 5))
-    sizes = tuple(
-        dict(s, depth_height=h, depth_width=w) for s, (h, w) in zip(_ROW_SIZES, patches, strict=True)
-    )
+    sizes = tuple(dict(s, depth_height=h, depth_width=w) for s, (h, w) in zip(_ROW_SIZES, patches, strict=True))
     return Engine(
         "depth_estimator",
         (Tensor("pixel_values", (ROWS, 3, height, width)),),
@@ -225,4 +220,4 @@ def _vae_decoder(facts: Facts) -> Engine:
     latents = _plane(facts.vae_factor, facts.latent_channels, "latents")
     latents = Tensor(latents.name, latents.dims, "float32")
     image = Tensor("image", (ROWS, Axis("height", CELL_PX), Axis("width", CELL_PX), 3), "uint8")
-    return Engine("vae_decoder", (latents,), (image,), max_batch=4, sizes=_STEP_SIZES)
+    return Engine("vae_decoder", (latents,), (image,), sizes=_STEP_SIZES)

@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
-from .engines import Axis, Engine, Tensor
 from .detector_input import model_input
+from .engines import Axis, Engine, Tensor
 from .errors import CheckpointError
 
 

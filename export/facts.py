@@ -149,6 +149,4 @@ def _check_fit(checkpoint: Checkpoint, facts: Facts, unet: dict[str, Any]) -> No
                 f"{name} makes {len(residuals)} residuals {residuals}, the UNet takes {facts.residuals}"
             )
     if CELL_PX % (facts.vae_factor * 2 ** (facts.levels - 1)):
-        raise CheckpointError(
-            f"a UNet of {facts.levels} levels does not divide pictures of {CELL_PX}-pixel cells"
-        )
+        raise CheckpointError(f"a UNet of {facts.levels} levels does not divide pictures of {CELL_PX}-pixel cells")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
 from .checkpoint import Checkpoint
 from .engines import Engine
 from .ensemble import ensemble_inputs

@@ -13,6 +13,7 @@ from torch import nn
 from torch.export import Dim
 
 from .engines import Axis, Engine, Tensor, sample_inputs
+from .errors import ExportError
 from .precision import Precision
 
 OPSET = 18
@@ -28,6 +29,7 @@ class _CastAtBorder(nn.Module):
         self.module = module
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """fp32 → bf16 → the network → fp32."""
         cast = [x.bfloat16() if x.dtype is torch.float32 else x for x in inputs]
         outputs = self.module(*cast)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -42,7 +44,7 @@ def export_onnx(module: nn.Module, engine: Engine, path: Path, precision: Precis
     sample = sample_inputs(engine, engine.sizes[0], precision.io_dtype)
     module = _CastAtBorder(module) if precision is Precision.BF16 else module
     with _quiet(), torch.no_grad():
-        program = torch.onnx.export(
+        program: torch.onnx.ONNXProgram | None = torch.onnx.export(
             module,
             tuple(torch.from_numpy(array) for array in sample.values()),
             input_names=list(sample),
@@ -52,7 +54,8 @@ def export_onnx(module: nn.Module, engine: Engine, path: Path, precision: Precis
             dynamo=True,
             verbose=False,
         )
-    assert program is not None  # noqa: S101 - None only with f=...
+    if program is None:
+        raise ExportError(f"{engine.name}: PyTorch exported nothing")
     path.parent.mkdir(parents=True, exist_ok=True)
     program.save(path, external_data=_is_large(module))
     onnx.checker.check_model(path)

@@ -47,9 +47,7 @@ def check_module(module: nn.Module, engine: Engine, path: Path, precision: Preci
     reference = module.float()
 
     def run(inputs: Arrays) -> list[np.ndarray]:
-        tensors = [
-            torch.from_numpy(a.astype(np.float32) if a.dtype == np.float16 else a) for a in inputs.values()
-        ]
+        tensors = [torch.from_numpy(a.astype(np.float32) if a.dtype == np.float16 else a) for a in inputs.values()]
         with torch.no_grad():
             outputs = reference(*tensors)
         return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]

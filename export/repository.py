@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torch import nn
-
 from .checkpoint import Checkpoint
 from .engines import Engine, engine_table
 from .ensemble import NAME as ENSEMBLE
@@ -113,8 +111,7 @@ class Export:
                     f"of the largest value; the tolerance is {row.tolerance:.0e}"
                 )
 
-    def _fit_preview(self, decoder: nn.Module, staging: Path) -> None:
-        assert isinstance(decoder, VaeDecoder)  # noqa: S101
+    def _fit_preview(self, decoder: VaeDecoder, staging: Path) -> None:
         weight, bias = fit_preview(decoder.float(), self.facts.latent_channels, self.facts.vae_factor)
         (staging / PREVIEW).write_text(json.dumps({"weight": weight, "bias": bias}))
 

@@ -12,7 +12,6 @@ from transformers import (
     CLIPTextModelWithProjection,
     PreTrainedModel,
 )
-
 from transformers.utils import logging as transformers_logging
 
 from ..checkpoint import Checkpoint, load_ip_adapter

@@ -47,10 +47,10 @@ class FaceAttention(nn.Module):
         attn: Attention,
         hidden_states: torch.Tensor,
         encoder_hidden_states: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        face_tokens: torch.Tensor | None = None,
-        face_scale: torch.Tensor | None = None,
-        face_masks: tuple[torch.Tensor, ...] | None = None,
+        attention_mask: torch.Tensor | None,
+        face_tokens: torch.Tensor,
+        face_scale: torch.Tensor,
+        face_masks: tuple[torch.Tensor, ...],
     ) -> torch.Tensor:
         """hidden_states (B, Q, C), encoder_hidden_states (B, T, X), face_tokens (B, 16, X),
         face_scale (B, 1, 1), face_masks: one (B, 1, h, w) a level → (B, Q, C).
@@ -91,9 +91,7 @@ def add_face_attention(unet: UNet2DConditionModel, weights: Mapping[str, torch.T
     levels = len(unet.config.block_out_channels)
     unet.set_attn_processor(
         {
-            name: FaceAttention(_below(weights, index), _level(name, levels))
-            if _is_cross(name)
-            else SelfAttention()
+            name: FaceAttention(_below(weights, index), _level(name, levels)) if _is_cross(name) else SelfAttention()
             for index, name in enumerate(names)
         }
     )
@@ -108,16 +106,15 @@ def _below(weights: Mapping[str, torch.Tensor], index: int) -> dict[str, torch.T
 
 
 def _level(name: str, levels: int) -> int:
+    """How often the plane was halved where processor ``name`` works."""
     part, index, *_ = name.split(".")
-    return {"down_blocks": lambda i: i, "up_blocks": lambda i: levels - 1 - i}.get(
-        part, lambda _: levels - 1
-    )(int(index) if index.isdigit() else 0)
+    if part == "down_blocks":
+        return int(index)
+    return levels - 1 - int(index) if part == "up_blocks" else levels - 1
 
 
 def _check_keys(names: list[str], weights: Mapping[str, torch.Tensor]) -> None:
-    expected = {
-        f"{i}.{kind}.weight" for i, n in enumerate(names) if _is_cross(n) for kind in ("to_k_ip", "to_v_ip")
-    }
+    expected = {f"{i}.{kind}.weight" for i, n in enumerate(names) if _is_cross(n) for kind in ("to_k_ip", "to_v_ip")}
     if expected != set(weights):
         different = sorted(expected ^ set(weights))
         raise CheckpointError(

@@ -46,6 +46,16 @@ def _feed_forward(width: int, inner: int) -> nn.Sequential:
     )
 
 
+class ResamplerLayer(nn.ModuleList):
+    """Attention and feed-forward, each around a residual connection."""
+
+    def forward(self, features: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """features (B, N, width), latents (B, Q, width) → (B, Q, width)."""
+        attention, feed_forward = self
+        latents = attention(features, latents) + latents
+        return feed_forward(latents) + latents
+
+
 class IdentityProjector(nn.Module):
     """face_emb (B, 512) float, the recogniser's raw embedding → prompt_image_emb (B, 16, X)."""
 
@@ -61,7 +71,7 @@ class IdentityProjector(nn.Module):
         self.proj_out = nn.Linear(width, weights["proj_out.weight"].shape[0])
         self.norm_out = nn.LayerNorm(weights["proj_out.weight"].shape[0])
         self.layers = nn.ModuleList(
-            nn.ModuleList([PerceiverAttention(width, inner, head_width), _feed_forward(width, hidden)])
+            ResamplerLayer([PerceiverAttention(width, inner, head_width), _feed_forward(width, hidden)])
             for _ in range(depth)
         )
         self.load_state_dict(weights)
@@ -70,7 +80,6 @@ class IdentityProjector(nn.Module):
         """face_emb (B, 512) → prompt_image_emb (B, 16, X)."""
         features = self.proj_in(face_emb).unsqueeze(1)
         latents = self.latents.expand(face_emb.shape[0], -1, -1)
-        for attention, feed_forward in self.layers:
-            latents = attention(features, latents) + latents
-            latents = feed_forward(latents) + latents
+        for layer in self.layers:
+            latents = layer(features, latents)
         return self.norm_out(self.proj_out(latents))

@@ -8,6 +8,9 @@ from torch import nn
 class VaeDecoder(nn.Module):
     """latents (B, 4, h, w) float32 as they leave the loop → image (B, H, W, 3) uint8 RGB."""
 
+    std: torch.Tensor
+    mean: torch.Tensor
+
     def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()
         self.vae = vae

@@ -1,0 +1,54 @@
+# Each recipe is a few lines; `make` alone lists them.
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+REPOSITORY ?= build/miniature
+CHECKPOINT := build/miniature-checkpoint
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check fix serve bench clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+
+setup: $(READY)  ## make the virtual environment with everything pinned
+
+$(READY): pyproject.toml constraints.txt client/pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and "Python 3.10 to 3.13 is needed, PYTHON=" + sys.executable + " is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
+	$(PY) -m pip install --quiet --progress-bar on --constraint constraints.txt --group dev --editable ./client
+	$(PY) -m pip install --quiet --constraint constraints.txt --no-deps insightface
+	touch $@
+
+$(CHECKPOINT): | $(READY)
+	$(PY) -m export.miniature $@
+
+build/.miniature-exported: $(READY) $(wildcard export/*.py export/*/*.py model_repository/*/* model_repository/*/1/*.py model_repository/*/1/*/*.py) | $(CHECKPOINT)
+	$(PY) -m export onnx --checkpoint $(CHECKPOINT) --output build/miniature
+	touch $@
+
+demo: build/.miniature-exported  ## make the miniature checkpoint, export it, and make a picture through real Triton
+	$(PY) -m deploy.local.demo --checkpoint $(CHECKPOINT) --repository build/miniature --output build/demo
+
+test: build/.miniature-exported  ## run every test; those that need a GPU skip with a reason
+	$(PY) -m pytest
+
+check: $(READY)  ## lint and types; changes nothing
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+fix: $(READY)  ## format, and repair what lint can
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+serve: build/.miniature-exported  ## serve REPOSITORY=build/<name> on 127.0.0.1 until Ctrl-C
+	$(PY) -m deploy.local serve $(REPOSITORY)
+
+bench: build/.miniature-exported  ## measure batching and the cost of orchestration
+	$(PY) -m benchmarks all --repository build/miniature
+
+clean:  ## delete everything that was made
+	rm -rf build $(VENV)

@@ -1,0 +1,46 @@
+"""Fixtures that several test folders share."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint in the published layouts, as small as the architecture allows, with an untrained detector."""
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny")
+
+
+def write_tiny_checkpoint(folder: Path, **changes: object) -> Path:
+    """Write a checkpoint of the smallest plan, with fields of the plan replaced by ``changes``."""
+    from export.miniature.checkpoint import write_checkpoint
+    from export.miniature.detector import FaceDetector
+    from export.miniature.plan import CheckpointPlan, UNetPlan, VaePlan
+
+    plan = CheckpointPlan(
+        unet=UNetPlan(channels=(16, 32, 32), heads=(1, 2, 2), transformer_layers=(1, 1, 1), layers_per_block=1),
+        vae=VaePlan(channels=(8, 8, 8, 8)),
+    )
+    write_checkpoint(folder, dataclasses.replace(plan, **changes), seed=3, detector=FaceDetector())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def miniature_checkpoint() -> Path:
+    """The checkpoint that ``make demo`` and ``make test`` make."""
+    return _made(ROOT / "build" / "miniature-checkpoint")
+
+
+@pytest.fixture(scope="session")
+def miniature_repository() -> Path:
+    """The model repository exported from the miniature checkpoint."""
+    return _made(ROOT / "build" / "miniature")
+
+
+def _made(folder: Path) -> Path:
+    if not folder.exists():
+        pytest.fail(f"{folder} is missing: `make test` makes it")
+    return folder

@@ -1,0 +1,1 @@
+"""The published pipeline, composed once more from diffusers' modules and independent of ``export``."""
