@@ -17,7 +17,7 @@ from .errors import ExportError
 from .precision import Precision
 
 OPSET = 18
-LARGEST = {"rows": 64, "height": 64, "width": 64, "tokens": 77 * 64, "depth_height": 128, "depth_width": 128}
+LARGEST = {"rows": 32, "height": 64, "width": 64, "tokens": 77 * 64, "depth_height": 128, "depth_width": 128}
 """Upper ends of the dynamic dimensions as torch.export sees them; heights and widths in 64-pixel cells."""
 
 

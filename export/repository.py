@@ -27,6 +27,11 @@ SOURCE = Path(__file__).parent.parent / "model_repository"
 SHARED = Path(__file__).parent / "shared" / "insta_depth_shared"
 VERSION = "1"
 STAMP = "export.json"
+_PACKAGE = Path(__file__).parent
+_CODE = (
+    *(_PACKAGE / name for name in ("onnx_export.py", "face_models.py", "precision.py")),
+    *sorted((_PACKAGE / "networks").glob("*.py")),
+)
 PREVIEW = "preview.json"
 
 Report = Callable[[str, str], None]
@@ -116,11 +121,9 @@ class Export:
         (staging / PREVIEW).write_text(json.dumps({"weight": weight, "bias": bias}))
 
     def _fingerprint(self, name: str) -> dict[str, str]:
-        """What an engine was made from: the checkpoint's files, this package's code, the table and precision."""
+        """What an engine was made from: the checkpoint's files, the code that makes it, its tensors and precision."""
         digest = hashlib.sha256()
-        for path in sorted(Path(__file__).parent.glob("*.py")) + sorted(
-            (Path(__file__).parent / "networks").glob("*.py")
-        ):
+        for path in _CODE:
             digest.update(path.read_bytes())
         digest.update((SOURCE / name / "config.pbtxt").read_bytes())
         for path in _sources(name, self.checkpoint):

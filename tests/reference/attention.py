@@ -11,6 +11,8 @@ class Controls:
 
     scale: float = 1.0
     mask: torch.Tensor | None = None
+    silent: bool = False
+    """Leave the face's attention out altogether."""
 
 
 class JointTokens:
@@ -23,6 +25,8 @@ class JointTokens:
         text, face = encoder_hidden_states[:, : -self.face_tokens], encoder_hidden_states[:, -self.face_tokens :]
         query = attn.head_to_batch_dim(attn.to_q(hidden_states))
         attended = self._attend(attn, query, attn.to_k(text), attn.to_v(text))
+        if self.controls.silent:
+            return attn.to_out[0](attended)
         attended_face = self._attend(attn, query, face @ self.key.T, face @ self.value.T)
         if self.controls.mask is not None:
             attended_face = attended_face * self._mask(hidden_states.shape[1])

@@ -68,8 +68,9 @@ class ReferencePipeline:
         ip_adapter_scale: float = 0.8,
         identitynet_scale: float = 0.8,
         depth_scale: float = 0.5,
+        leave_out: str = "",
     ) -> np.ndarray:
-        """Return the picture as (H, W, 3) uint8 RGB."""
+        """Return the picture as (H, W, 3) uint8 RGB; ``leave_out``: ip_adapter, identitynet or depth."""
         guided = guidance > 1
         height, width = conditions.keypoints.shape[:2]
         text, pooled = self._text(prompt, negative_prompt, guided)
@@ -79,6 +80,7 @@ class ReferencePipeline:
         depth = torch.from_numpy(conditions.depth)[None].repeat(rows, 1, 1, 1)
         mask = self._mask(conditions.box, height, width)
         self.controls.scale, self.controls.mask = ip_adapter_scale, mask
+        self.controls.silent = leave_out == "ip_adapter"
         time_ids = torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32).repeat(rows, 1)
         added = {"text_embeds": pooled, "time_ids": time_ids}
 
@@ -98,13 +100,15 @@ class ReferencePipeline:
             depth_down, depth_middle = self.depthnet(
                 sample, t, text, depth, depth_scale, added_cond_kwargs=added, return_dict=False
             )
+            nets = {"identitynet": (*down, middle), "depth": (*depth_down, depth_middle)}
+            summed = [sum(parts) for parts in zip(*(r for n, r in nets.items() if n != leave_out), strict=True)]
             noise = self.unet(
                 sample,
                 t,
                 torch.cat([text, face], dim=1),
                 added_cond_kwargs=added,
-                down_block_additional_residuals=[a + b for a, b in zip(down, depth_down, strict=True)],
-                mid_block_additional_residual=middle + depth_middle,
+                down_block_additional_residuals=summed[:-1],
+                mid_block_additional_residual=summed[-1],
             ).sample
             if guided:
                 negative, positive = noise.chunk(2)

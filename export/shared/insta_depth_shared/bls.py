@@ -1,11 +1,21 @@
 """The one way in which our Python models call other models (Triton's Business Logic Scripting)."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .errors import EngineFailed, parse
+
+Arrays = dict[str, np.ndarray]
+Call = Callable[[str, Mapping[str, np.ndarray], Sequence[str]], Arrays]
+"""A model's name, its inputs by name and the wanted outputs' names → these outputs by name."""
+
+CANCELLATION_KEY = "cancellation_key"
+"""Parameter of a request to ``insta_depth_stream``: a secret by which its sender can cancel it."""
+CANCEL = "cancel"
+"""Parameter of a request that asks for nothing but the end of the one with this cancellation key."""
 
 
 class Bls:
@@ -17,23 +27,56 @@ class Bls:
     def __init__(self, pb_utils: Any) -> None:
         self._pb_utils = pb_utils
 
-    async def call(
-        self, model: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]
-    ) -> dict[str, np.ndarray]:
+    async def call(self, model: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> Arrays:
         """Run ``model`` once and return its ``outputs`` by name, in host memory.
 
         Raises the `InstaDepthError` that the model's error text carries, else `EngineFailed`.
         """
+        response = await self._request(model, inputs, outputs).async_exec()
+        return self._arrays(model, response, outputs)
+
+    def call_now(self, model: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> Arrays:
+        """Do as `call` does, for a model that has nothing else to do while it waits."""
+        response = self._request(model, inputs, outputs).exec()
+        return self._arrays(model, response, outputs)
+
+    async def stream(
+        self,
+        model: str,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Sequence[str],
+        parameters: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Arrays]:
+        """Run the decoupled ``model`` and yield those of ``outputs`` that each response holds, if any.
+
+        Each wait for a response holds a thread of the event loop's default executor: Triton's iterator blocks.
+        """
+        responses = iter(await self._request(model, inputs, outputs, parameters).async_exec(decoupled=True))
+        while (response := await asyncio.to_thread(next, responses, None)) is not None:
+            self._raise_for_error(model, response)
+            if tensors := response.output_tensors():
+                yield {tensor.name(): tensor.as_numpy() for tensor in tensors}
+
+    def _request(
+        self,
+        model: str,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Sequence[str],
+        parameters: Mapping[str, str] | None = None,
+    ) -> Any:
         pb = self._pb_utils
-        request = pb.InferenceRequest(
+        return pb.InferenceRequest(
             model_name=model,
             inputs=[pb.Tensor(name, np.ascontiguousarray(array)) for name, array in inputs.items()],
             requested_output_names=list(outputs),
             preferred_memory=pb.PreferredMemory(pb.TRITONSERVER_MEMORY_CPU, 0),
+            parameters=dict(parameters or {}),
         )
-        response = await request.async_exec()
+
+    def _arrays(self, model: str, response: Any, outputs: Sequence[str]) -> Arrays:
         self._raise_for_error(model, response)
-        return {name: pb.get_output_tensor_by_name(response, name).as_numpy() for name in outputs}
+        by_name = self._pb_utils.get_output_tensor_by_name
+        return {name: by_name(response, name).as_numpy() for name in outputs}
 
     @staticmethod
     def _raise_for_error(model: str, response: Any) -> None:

@@ -86,10 +86,12 @@ class Manifest:
     defaults: Defaults = field(default_factory=Defaults)
 
     def save(self, folder: Path) -> None:
+        """Write the manifest into ``folder``."""
         (folder / FILE_NAME).write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
+        """Read the manifest that lies in ``folder``."""
         content = json.loads((folder / FILE_NAME).read_text())
         parts = {
             "image": ImageFacts,

@@ -15,7 +15,7 @@ def copy(tiny_checkpoint, tmp_path):
 
 def test_a_missing_part_is_named(copy):
     shutil.rmtree(copy / "base" / "vae")
-    with pytest.raises(CheckpointError, match="base/vae/config.json"):
+    with pytest.raises(CheckpointError, match=r"base/vae/config\.json"):
         Checkpoint.at(copy)
 
 
@@ -30,7 +30,7 @@ def test_a_pickle_that_runs_code_is_refused(copy):
             return (eval, ("1 / 0",))
 
     torch.save({"image_proj": Hostile(), "ip_adapter": {}}, copy / "instantid" / "ip-adapter.bin")
-    with pytest.raises(Exception, match="(?i)weights.only|unsupported"):
+    with pytest.raises(Exception, match=r"(?i)weights.only|unsupported"):
         load_ip_adapter(Checkpoint.at(copy))
 
 

@@ -1,0 +1,81 @@
+"""A checkpoint of SDXL's published sizes with random fp16 weights, for measuring what export costs.
+
+Only the UNet, IdentityNet and the face adapter have weights; the other parts have just their configs.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
+from safetensors.torch import save_file
+from torch import nn
+
+# stabilityai/stable-diffusion-xl-base-1.0 and InstantX/InstantID, their config.json
+_SHARED = {
+    "block_out_channels": [320, 640, 1280],
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    "layers_per_block": 2,
+    "transformer_layers_per_block": [1, 2, 10],
+    "attention_head_dim": [5, 10, 20],
+    "cross_attention_dim": 2048,
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+}
+UNET = {
+    **_SHARED,
+    "sample_size": 128,
+    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+}
+CONTROLNET = {**_SHARED, "conditioning_embedding_out_channels": [16, 32, 96, 256]}
+_OTHER_CONFIGS = {
+    "base/vae": {"block_out_channels": [128, 256, 512, 512], "scaling_factor": 0.13025, "force_upcast": True},
+    "base/text_encoder": {"hidden_size": 768, "projection_dim": 768, "max_position_embeddings": 77},
+    "base/text_encoder_2": {"hidden_size": 1280, "projection_dim": 1280, "max_position_embeddings": 77},
+    "depth": {"model_type": "dpt", "patch_size": 16, "image_size": 384},
+}
+
+
+def write_sdxl_checkpoint(folder: Path, face_models: Path) -> None:
+    """Write the checkpoint to ``folder``; ``face_models`` is an ``antelopev2`` folder to take along."""
+    with torch.device("meta"):
+        unet, controlnet = UNet2DConditionModel(**UNET), ControlNetModel(**CONTROLNET)
+    _write_network(unet, folder / "base" / "unet")
+    for part in ("instantid/ControlNetModel", "controlnet-depth"):
+        _write_network(controlnet, folder / part)
+    for part, config in _OTHER_CONFIGS.items():
+        (folder / part).mkdir(parents=True)
+        (folder / part / "config.json").write_text(json.dumps(config))
+    for part in ("tokenizer", "tokenizer_2", "scheduler"):
+        (folder / "base" / part).mkdir()
+    (folder / "base" / "scheduler" / "scheduler_config.json").write_text("{}")
+    shutil.copytree(face_models, folder / "antelopev2")
+    adapter = {"image_proj": _projector_shape_only(), "ip_adapter": dict(_face_attention(unet))}
+    torch.save(adapter, folder / "instantid" / "ip-adapter.bin")
+
+
+def _write_network(network: nn.Module, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    network.save_config(folder)
+    weights = {name: _random(parameter.shape) for name, parameter in network.named_parameters()}
+    save_file(weights, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+
+
+def _random(shape: torch.Size) -> torch.Tensor:
+    return torch.randn(shape, dtype=torch.float32).mul_(0.02).half()
+
+
+def _projector_shape_only() -> dict[str, torch.Tensor]:
+    return {"latents": torch.zeros(1, 16, 1280), "proj_in.weight": torch.zeros(1280, 512)}
+
+
+def _face_attention(unet: UNet2DConditionModel) -> Iterator[tuple[str, torch.Tensor]]:
+    for index, name in enumerate(unet.attn_processors):
+        if name.endswith("attn2.processor"):
+            width = unet.get_submodule(name.removesuffix(".processor")).to_k.out_features
+            for kind in ("to_k_ip", "to_v_ip"):
+                yield f"{index}.{kind}.weight", _random(torch.Size((width, UNET["cross_attention_dim"])))

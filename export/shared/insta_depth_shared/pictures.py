@@ -1,0 +1,129 @@
+"""Pictures as they travel: file bytes or base64 text in, file bytes out."""
+
+import base64
+import binascii
+import io
+import string
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps
+
+from .errors import InvalidInput, TooLarge
+
+READABLE = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+WRITABLE = ("jpeg", "png", "webp")
+
+_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+_THIRTY_TWO_BIT = ("I", "F")
+_PRINTABLE = string.printable.encode()
+
+
+@dataclass(frozen=True)
+class PictureLimits:
+    """``max_bytes``: of the file, after base64; ``max_pixels``: width × height in its header."""
+
+    max_bytes: int
+    max_pixels: int
+
+
+def decode_picture(data: bytes, field: str, limits: PictureLimits) -> np.ndarray:
+    """Return the picture in ``data`` as (H, W, 3) uint8 RGB, upright and over white.
+
+    ``data`` is a file's bytes, its base64 text or a base64 data URI. An animation gives its first frame.
+    Errors (`InvalidInput`, `TooLarge`) start with ``field``.
+    """
+    if not data:
+        raise InvalidInput(f"{field}: is empty; a picture is needed")
+    content = _from_base64(data, field) if _is_text(data) else data
+    if len(content) > limits.max_bytes:
+        raise TooLarge(f"{field}: {len(content)} bytes are above the maximum {limits.max_bytes}")
+    try:
+        return _decode(content, field, limits.max_pixels)
+    except InvalidInput:
+        raise
+    except Image.DecompressionBombError as error:
+        raise TooLarge(f"{field}: {error}; the maximum is {limits.max_pixels} pixels") from error
+    except Exception as error:  # a damaged file makes Pillow's parsers raise nearly anything
+        raise InvalidInput(f"{field}: {len(content)} bytes are a damaged picture: {error}") from error
+
+
+def resize_for_model(image: np.ndarray, min_side: int, max_side: int, multiple: int) -> np.ndarray:
+    """Scale so that the shorter side is ``min_side`` and the longer one at most ``max_side``, bilinear.
+
+    Each side is then floored to a multiple of ``multiple``, at least one. ``image``, result: (H, W, 3) uint8.
+    """
+    height, width = image.shape[:2]
+    scale = min(min_side / min(height, width), max_side / max(height, width))
+    size = [max(round(scale * side) // multiple, 1) * multiple for side in (width, height)]
+    return np.array(Image.fromarray(image).resize((size[0], size[1]), Image.Resampling.BILINEAR))
+
+
+def encode_picture(image: np.ndarray, output_format: str, quality: int) -> bytes:
+    """Return ``image``, (H, W, 3) uint8 RGB, as the bytes of a jpeg, png or webp file.
+
+    ``quality``, 1 to 100, has no effect on png, which loses nothing.
+    """
+    options: dict[str, dict[str, Any]] = {
+        "jpeg": {"quality": quality, "subsampling": "4:4:4", "optimize": True},
+        "png": {},
+        "webp": {"quality": quality},
+    }
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, output_format, **options[output_format])
+    return buffer.getvalue()
+
+
+def _is_text(data: bytes) -> bool:
+    """Every readable format has a byte in its first 64 that no text has."""
+    return not data[:64].translate(None, _PRINTABLE)
+
+
+def _from_base64(text: bytes, field: str) -> bytes:
+    head, comma, rest = text.partition(b",")
+    body = rest if comma and head.strip().lower().startswith(b"data:") else text
+    try:
+        return base64.b64decode(body.translate(None, string.whitespace.encode()), validate=True)
+    except binascii.Error as error:
+        message = f"{field}: {len(text)} bytes of text are neither a picture nor its base64: {error}"
+        raise InvalidInput(message) from error
+
+
+def _decode(content: bytes, field: str, max_pixels: int) -> np.ndarray:
+    with _open(content, field) as image:
+        if image.width * image.height > max_pixels:
+            size = f"{image.width}×{image.height} pixels"
+            raise TooLarge(f"{field}: {size} are above the maximum of {max_pixels} pixels")
+        if image.mode in _THIRTY_TWO_BIT:
+            raise InvalidInput(f"{field}: 32 bits a channel are above the maximum 16")
+        return np.array(_as_rgb(ImageOps.exif_transpose(image)))
+
+
+def _open(content: bytes, field: str) -> ImageFile.ImageFile:
+    """Read the header alone.
+
+    ``Image.open`` would do so too, but judges the size by Pillow's global limit before we can name it.
+    """
+    Image.init()
+    for name in READABLE:
+        factory, accepts = Image.OPEN[name]
+        if accepts is not None and accepts(content[:16]) is True:
+            return factory(io.BytesIO(content), "")
+    known = ", ".join(READABLE)
+    raise InvalidInput(f"{field}: {len(content)} bytes are not a picture ({known}) or its base64 text")
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _SIXTEEN_BIT:
+        image = _as_eight_bit(image)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    pixels = image.convert("RGBA")
+    white = Image.new("RGBA", pixels.size, "white")
+    return Image.alpha_composite(white, pixels).convert("RGB")
+
+
+def _as_eight_bit(image: Image.Image) -> Image.Image:
+    """Pillow's own conversion clips at 255; 65535 / 257 is 255."""
+    return Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))

@@ -1,0 +1,177 @@
+"""Bad input over the wire: each gets an error that names field, value and limit, and the server goes on."""
+
+import io
+
+import numpy as np
+import pytest
+from insta_depth import InstaDepthError, InvalidInput, NoFace, TooLarge
+from PIL import Image
+from tritonclient import grpc as triton_grpc
+from tritonclient.utils import InferenceServerException
+
+
+def _png(image: Image.Image, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+def _encoded(face: bytes, form: str, mode: str = "RGB", **options) -> bytes:
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(face)).convert("RGB").convert(mode).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def _bomb() -> bytes:
+    """A PNG whose header promises 30000 × 30000 pixels; the data never comes."""
+    from zlib import crc32
+
+    header = b"IHDR" + (30000).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
+    return b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + header + crc32(header).to_bytes(4, "big")
+
+
+@pytest.fixture(autouse=True)
+def _server_lives(request, server):
+    """After each case the server still answers."""
+    yield
+    with triton_grpc.InferenceServerClient(server.grpc_url) as client:
+        assert client.is_model_ready("insta_depth_stream")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_inference_steps": 3}, r"num_inference_steps: 3 .*4"),
+        ({"num_inference_steps": 101}, r"num_inference_steps: 101 .*100"),
+        ({"guidance_scale": 0.9}, r"guidance_scale: 0\.9 .*1"),
+        ({"guidance_scale": 16.0}, r"guidance_scale: 16 .*15"),
+        ({"guidance_scale": float("nan")}, r"guidance_scale: .*nan"),
+        ({"seed": -2}, r"seed: -2 .*-1"),
+        ({"seed": 10**15}, r"seed: 1000000000000000 .*999999999999999"),
+        ({"ip_adapter_scale": -0.5}, r"ip_adapter_scale: -0\.5"),
+        ({"scheduler": "ddpm++"}, r"scheduler: .*ddpm\+\+.*euler"),
+        ({"output_format": "tiff"}, r"output_format: .*tiff.*jpeg"),
+        ({"output_quality": 0}, r"output_quality: 0 .*1"),
+        ({"pose_without_face": "guess"}, r"pose_without_face: .*guess.*depth_only"),
+        ({"prompt": ""}, "prompt: .*empty"),
+        ({"prompt": "  \n"}, "prompt: .*empty"),
+        ({"face_image": b"not an image"}, "face_image: "),
+        ({"pose_image": b"<svg></svg>"}, "pose_image: "),
+    ],
+    ids=str,
+)
+def test_a_value_out_of_range_is_named(make, change, message):
+    with pytest.raises(InvalidInput, match=message):
+        make(**change)
+
+
+def test_a_prompt_of_100_kb_is_too_large(make):
+    with pytest.raises(TooLarge, match=r"prompt: .*102400 .*8192"):
+        make(prompt="a " * 51200)
+
+
+def test_a_prompt_of_too_many_windows_is_too_large(make):
+    with pytest.raises(TooLarge, match=r"^(\[TOO_LARGE\] )?prompt: "):
+        make(prompt="red dress, blue sky, " * 150)
+
+
+def test_a_bomb_is_refused_by_its_header(make):
+    with pytest.raises(TooLarge, match="face_image: .*30000"):
+        make(face_image=_bomb())
+
+
+def test_a_truncated_picture_is_refused(make, face):
+    with pytest.raises(InvalidInput, match="face_image: "):
+        make(face_image=face[: len(face) // 2])
+
+
+@pytest.mark.parametrize("field", ["face_image", "pose_image"])
+def test_a_picture_without_a_face_is_refused(make, field):
+    with pytest.raises(NoFace, match=f"{field}: no face"):
+        make(**{field: _png(Image.new("RGB", (200, 160), (90, 120, 60)))})
+
+
+def test_one_pixel_is_no_face_but_no_crash(make):
+    with pytest.raises(NoFace, match="face_image: "):
+        make(face_image=_png(Image.new("RGB", (1, 1), "red")))
+
+
+def test_depth_only_is_allowed_when_asked_for_and_said_in_the_answer(client, face):
+    empty = _png(Image.new("RGB", (200, 160), (90, 120, 60)))
+    answer = client.generate(
+        face_image=face, pose_image=empty, prompt="a woman", num_inference_steps=4, pose_without_face="depth_only"
+    )
+    assert answer.pose_face is False
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        ("GIF", "P", {}),
+        ("JPEG", "CMYK", {}),
+        ("JPEG", "L", {}),
+        ("PNG", "RGBA", {}),
+        ("PNG", "P", {}),
+        ("WEBP", "RGB", {}),
+        ("BMP", "RGB", {}),
+    ],
+    ids=str,
+)
+def test_unusual_encodings_work(make, face, variant):
+    form, mode, options = variant
+    assert make(face_image=_encoded(face, form, mode, **options), num_inference_steps=4).ndim == 3
+
+
+def test_an_animated_gif_counts_with_its_first_picture(make, face):
+    first = Image.open(io.BytesIO(face)).convert("RGB")
+    gif = _encoded(face, "GIF", "P", save_all=True, append_images=[Image.new("P", first.size)])
+    assert make(face_image=gif, num_inference_steps=4).ndim == 3
+
+
+def test_sixteen_bit_and_exif_rotation_work(make, face):
+    grey = np.asarray(Image.open(io.BytesIO(face)).convert("L")).astype(np.uint16) * 257
+    assert make(face_image=_png(Image.fromarray(grey)), num_inference_steps=4).ndim == 3
+    turned, exif = Image.open(io.BytesIO(face)).convert("RGB").rotate(90, expand=True), Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    turned.save(buffer, "JPEG", exif=exif, quality=95)
+    assert make(face_image=buffer.getvalue(), num_inference_steps=4).ndim == 3
+
+
+def _tensor(name, array, datatype):
+    tensor = triton_grpc.InferInput(name, list(array.shape), datatype)
+    tensor.set_data_from_numpy(array)
+    return tensor
+
+
+def _infer(server, tensors):
+    with triton_grpc.InferenceServerClient(server.grpc_url) as client:
+        return client.infer("insta_depth", tensors)
+
+
+@pytest.mark.parametrize("missing", ["prompt", "face_image", "pose_image"])
+def test_a_missing_required_field_is_named(server, face, missing):
+    values = {"prompt": b"a woman", "face_image": face, "pose_image": face}
+    tensors = [_tensor(n, np.array([v], object), "BYTES") for n, v in values.items() if n != missing]
+    with pytest.raises(InferenceServerException, match=rf"\[INVALID_INPUT\] {missing}: "):
+        _infer(server, tensors)
+
+
+def test_a_wrong_type_is_named(server, face):
+    tensors = [_tensor(n, np.array([face], object), "BYTES") for n in ("face_image", "pose_image", "prompt")]
+    steps = _tensor("num_inference_steps", np.array([10.0], np.float32), "FP32")
+    with pytest.raises(InferenceServerException, match="num_inference_steps"):
+        _infer(server, [*tensors, steps])
+
+
+def test_two_values_where_one_belongs_are_refused(server, face):
+    tensors = [_tensor(n, np.array([face], object), "BYTES") for n in ("face_image", "pose_image")]
+    prompts = _tensor("prompt", np.array([b"a", b"b"], object), "BYTES")
+    with pytest.raises(InferenceServerException, match="prompt"):
+        _infer(server, [*tensors, prompts])
+
+
+def test_every_error_is_one_of_ours(make):
+    with pytest.raises(InstaDepthError) as error:
+        make(num_inference_steps=3)
+    assert error.value.code == "INVALID_INPUT"

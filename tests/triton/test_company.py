@@ -1,0 +1,46 @@
+"""A request gives the same picture alone and among others with other steps, guidance and sizes."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.psnr import psnr_db
+
+COMPANY = [
+    {"num_inference_steps": 10, "guidance_scale": 3.0, "seed": 1},
+    {"num_inference_steps": 7, "guidance_scale": 1.0, "seed": 2},
+    {"num_inference_steps": 12, "guidance_scale": 5.0, "seed": 3, "scheduler": "dpmpp_2m_karras"},
+    {"num_inference_steps": 5, "guidance_scale": 2.0, "seed": 4, "negative_prompt": "sketches"},
+    {"num_inference_steps": 10, "guidance_scale": 3.0, "seed": 5, "scheduler": "lcm"},
+    {"num_inference_steps": 9, "guidance_scale": 3.0, "seed": 6, "enhance_face_region": False},
+    {"num_inference_steps": 6, "guidance_scale": 1.0, "seed": 7, "scheduler": "unipc"},
+    {"num_inference_steps": 8, "guidance_scale": 4.0, "seed": 8, "prompt": "a long prompt, " * 30},
+]
+
+
+@pytest.fixture(scope="module")
+def requests(pose):
+    """The company, half of it with a pose picture of another shape."""
+    square = _cropped(pose)
+    return [request | ({"pose_image": square} if i % 2 else {}) for i, request in enumerate(COMPANY)]
+
+
+def _cropped(pose: bytes) -> bytes:
+    image = Image.open(io.BytesIO(pose))
+    side = min(image.size)
+    left, top = ((length - side) // 2 for length in image.size)
+    buffer = io.BytesIO()
+    image.crop((left, top, left + side, top + side)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_company_changes_nothing(make, requests):
+    alone = [make(**request) for request in requests]
+    with ThreadPoolExecutor(len(requests)) as pool:
+        together = list(pool.map(lambda request: make(**request), requests))
+    assert len({picture.shape for picture in alone}) == 2
+    assert min(psnr_db(a, b) for a, b in zip(alone, together, strict=True)) >= 60
+    assert psnr_db(np.asarray(alone[0]), alone[2]) < 45

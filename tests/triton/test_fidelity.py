@@ -1,0 +1,47 @@
+"""The served picture against the published pipeline composed of diffusers' modules, on the same weights."""
+
+import pytest
+
+from tests.psnr import psnr_db
+from tests.reference.pipeline import ReferencePipeline
+from tests.triton.conditions import conditions_of
+
+PROMPT = "photo of a woman in a red dress"
+
+
+@pytest.fixture(scope="module")
+def reference(miniature_checkpoint):
+    return ReferencePipeline(miniature_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def see(server, miniature_repository, face, pose):
+    return lambda region: conditions_of(server.grpc_url, miniature_repository, face, pose, region)
+
+
+@pytest.mark.parametrize("region", [False, True], ids=["whole", "face region"])
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+@pytest.mark.parametrize("negative", [None, "lowquality, sketches"])
+def test_the_served_picture_is_the_published_pipelines(make, see, reference, guidance, region, negative):
+    served = make(
+        prompt=PROMPT,
+        negative_prompt=negative,
+        guidance_scale=guidance,
+        seed=42,
+        enhance_face_region=region,
+    )
+    expected = reference(see(region), PROMPT, negative, guidance=guidance, seed=42)
+    assert psnr_db(served, expected) >= 50
+
+
+def test_sixty_four_bit_seeds_mean_the_same_picture(make, see, reference):
+    seed = 999_999_999_999_999
+    served = make(prompt=PROMPT, seed=seed, enhance_face_region=False, num_inference_steps=4)
+    assert psnr_db(served, reference(see(False), PROMPT, seed=seed, steps=4)) >= 50
+
+
+@pytest.mark.parametrize("part", ["ip_adapter_scale", "identitynet_scale", "depth_scale"])
+def test_scale_zero_is_leaving_the_part_out(make, see, reference, part):
+    served = make(prompt=PROMPT, seed=3, enhance_face_region=False, num_inference_steps=4, **{part: 0.0})
+    without = reference(see(False), PROMPT, seed=3, steps=4, leave_out=part.removesuffix("_scale"))
+    assert psnr_db(served, without) >= 50
