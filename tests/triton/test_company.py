@@ -17,7 +17,7 @@ COMPANY = [
     {"num_inference_steps": 10, "guidance_scale": 3.0, "seed": 5, "scheduler": "lcm"},
     {"num_inference_steps": 9, "guidance_scale": 3.0, "seed": 6, "enhance_face_region": False},
     {"num_inference_steps": 6, "guidance_scale": 1.0, "seed": 7, "scheduler": "unipc"},
-    {"num_inference_steps": 8, "guidance_scale": 4.0, "seed": 8, "prompt": "a long prompt, " * 30},
+    {"num_inference_steps": 8, "guidance_scale": 4.0, "seed": 8, "prompt": "a long prompt, " * 12},
 ]
 
 

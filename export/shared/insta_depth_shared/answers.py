@@ -1,8 +1,11 @@
-"""How an error leaves a Python model."""
+"""How a Python model answers: with a response, or with an error, but always."""
 
+import asyncio
+import logging
+from collections.abc import Awaitable
 from typing import Any
 
-from .errors import InstaDepthError
+from .errors import Cancelled, InstaDepthError
 
 _TRITON_CODES = {
     "INVALID_INPUT": "INVALID_ARG",
@@ -13,10 +16,34 @@ _TRITON_CODES = {
 }
 """Our code → Triton's, which becomes gRPC's and HTTP's status; INTERNAL where absent."""
 
+_log = logging.getLogger(__name__)
+
+
+async def answer(pb_utils: Any, sender: Any, response: Awaitable[Any | None]) -> None:
+    """Send what ``response`` comes to, or its error, as the last response; None ends the stream without one.
+
+    A client that never gets its last response waits for ever, so nothing may pass by this.
+    """
+    last = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+    try:
+        result = await response
+    except asyncio.CancelledError:
+        result = error_response(pb_utils, Cancelled("the server is shutting down"))
+    except Exception as error:
+        result = error_response(pb_utils, error)
+    try:
+        if result is None:
+            sender.send(flags=last)
+        else:
+            sender.send(result, flags=last)
+    except Exception:
+        _log.warning("a client was gone before its last response", exc_info=True)
+
 
 def error_response(pb_utils: Any, error: Exception) -> Any:
-    """Return the response that carries ``error``; one that we did not foresee becomes ``[INTERNAL]``."""
+    """Return the response that carries ``error``; one that nobody foresaw is logged and becomes ``[INTERNAL]``."""
     if not isinstance(error, InstaDepthError):
+        _log.error("a request failed in a way that nobody foresaw", exc_info=error)
         error = InstaDepthError(f"{type(error).__name__}: {error}")
     code = getattr(pb_utils.TritonError, _TRITON_CODES.get(error.code, "INTERNAL"))
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), code))

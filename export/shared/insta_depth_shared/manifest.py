@@ -37,7 +37,7 @@ class TextFacts:
     hidden_size: int
     pooled_size: int
     force_zeros_for_empty_prompt: bool
-    max_windows: int = 4
+    max_windows: int = 8
 
 
 @dataclass(frozen=True)

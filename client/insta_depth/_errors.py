@@ -1,0 +1,131 @@
+"""Everything that a call can raise.
+
+InstaDepthError
+  ├─ InvalidInput            a field is missing, malformed or out of range
+  │    ├─ TooLarge           … or exceeds a limit in bytes, pixels or tokens
+  │    └─ NoFace             … or is a picture without the face that it needs
+  ├─ Overloaded              the server is full; send the request again later
+  ├─ Cancelled               the caller cancelled
+  ├─ DeadlineExceeded        no picture within the time that the caller gave
+  ├─ ServerUnavailable       no server there, it went away, or it lacks our models
+  └─ EngineFailed            one of the server's networks failed
+
+A server's error reaches a client as text only, ``[CODE] message``, or as a gRPC status. `from_text` and `from_rpc`
+are the one point at which either becomes one of these classes.
+"""
+
+import re
+
+import grpc
+
+
+class InstaDepthError(Exception):
+    """Root of the tree, and what is raised for a failure of no kind below; ``code`` names the kind for machines."""
+
+    code = "INTERNAL"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidInput(InstaDepthError):
+    """A field of the request is missing, malformed or out of range; the message starts with its name."""
+
+    code = "INVALID_INPUT"
+
+
+class TooLarge(InvalidInput):
+    """A field exceeds a limit in bytes, pixels or tokens."""
+
+    code = "TOO_LARGE"
+
+
+class NoFace(InvalidInput):
+    """No face was found in a picture that needs one."""
+
+    code = "NO_FACE"
+
+
+class Overloaded(InstaDepthError):
+    """The server's admission limit is reached; the same request may be sent again later."""
+
+    code = "OVERLOADED"
+
+
+class Cancelled(InstaDepthError):
+    """The caller cancelled the request."""
+
+    code = "CANCELLED"
+
+
+class DeadlineExceeded(InstaDepthError):
+    """The time that the caller gave the request is over."""
+
+    code = "DEADLINE_EXCEEDED"
+
+
+class ServerUnavailable(InstaDepthError):
+    """No server answers at the address, it went away in the middle, or it does not serve our models."""
+
+    code = "SERVER_UNAVAILABLE"
+
+
+class EngineFailed(InstaDepthError):
+    """An engine or another model of the server failed."""
+
+    code = "ENGINE_FAILED"
+
+
+ERRORS_BY_CODE: dict[str, type[InstaDepthError]] = {
+    error.code: error
+    for error in (
+        InstaDepthError,
+        InvalidInput,
+        TooLarge,
+        NoFace,
+        Overloaded,
+        Cancelled,
+        DeadlineExceeded,
+        ServerUnavailable,
+        EngineFailed,
+    )
+}
+
+_ERRORS_BY_STATUS: dict[grpc.StatusCode, type[InstaDepthError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidInput,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: TooLarge,
+    grpc.StatusCode.NOT_FOUND: ServerUnavailable,
+}
+
+_CODED = re.compile(r"\[(?P<code>[A-Z_]+)\] (?P<message>.*)", re.DOTALL)
+
+_WITHOUT_OUR_MODELS = re.compile(r"unknown model|no available versions|is not ready|Stub process .* is not healthy")
+"""What Triton itself answers for a model that is absent, still loading, or whose process died."""
+
+
+def from_text(text: str) -> InstaDepthError:
+    """Return the error that a server's text means."""
+    if _WITHOUT_OUR_MODELS.search(text):
+        return ServerUnavailable(f"the server cannot run Insta Depth: {text}")
+    return _coded(text) or InstaDepthError(text)
+
+
+def from_rpc(error: grpc.RpcError, url: str, timeout_s: float | None) -> InstaDepthError:
+    """Return the error that a failed call to the server at ``url`` means."""
+    status, details = error.code(), error.details() or ""
+    if status is grpc.StatusCode.CANCELLED:
+        return Cancelled("the request was cancelled")
+    if status is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlineExceeded(f"no answer within {timeout_s:g} s")
+    if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED):
+        return ServerUnavailable(f"no Triton server answers at {url} ({details})")
+    kind = _ERRORS_BY_STATUS.get(status, InstaDepthError)
+    return _coded(details) or kind(details or status.name)
+
+
+def _coded(text: str) -> InstaDepthError | None:
+    match = _CODED.search(text)
+    if match is None or match["code"] not in ERRORS_BY_CODE:
+        return None
+    return ERRORS_BY_CODE[match["code"]](match["message"])

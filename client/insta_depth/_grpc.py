@@ -1,0 +1,205 @@
+"""Triton's gRPC, for threads and for asyncio.
+
+Both use tritonclient's generated stub: its `InferenceServerClient` allows one stream a client and cancels all
+requests on it together, whereas here every request has a stream of its own.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+
+import grpc
+import grpc.aio
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from insta_depth._cancel import CancelToken
+from insta_depth._errors import InstaDepthError, InvalidInput, ServerUnavailable, from_rpc
+from insta_depth._generation import Response
+from insta_depth._request import MESSAGE_BYTES_MAX, GenerationRequest
+from insta_depth._transport import ServerStatus
+from insta_depth._wire import MODEL, MODELS, from_message, loss, probe_message, to_message
+
+_CHANNEL_OPTIONS = (
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    # A server that comes back is found within seconds; gRPC's own limit is two minutes.
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
+
+PROBE_TIMEOUT_S = 5.0
+SILENCE_S = 10.0
+"""After so long without a word, ask whether the model's process is still alive.
+
+When the process of a decoupled model dies, Triton 2.51 neither ends the streams that it was answering nor says that
+the model is not ready; only another request to it is told so.
+"""
+
+
+class GrpcTransport:
+    """Safe to share between threads."""
+
+    def __init__(self, url: str, silence_s: float = SILENCE_S) -> None:
+        self._url = _checked(url)
+        self._silence_s = silence_s
+        self._channel = grpc.insecure_channel(self._url, options=_CHANNEL_OPTIONS)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    def stream(
+        self, request: GenerationRequest, timeout_s: float | None, cancel: CancelToken
+    ) -> Generator[Response, None, None]:
+        """Send ``request`` on a stream of its own and yield the server's responses."""
+        call = self._stub.ModelStreamInfer(iter([to_message(request)]), timeout=timeout_s)
+        with cancel.calling(call.cancel), self._watched(call) as watch:
+            try:
+                for message in call:
+                    watch.heard.set()
+                    yield from_message(message)
+            except grpc.RpcError as error:
+                raise watch.loss or from_rpc(error, self._url, timeout_s) from None
+            finally:
+                call.cancel()
+
+    @contextlib.contextmanager
+    def _watched(self, call: grpc.Call) -> Iterator["_Watch"]:
+        """Inside the block, a thread cancels ``call`` if the model's process dies."""
+        watch, over = _Watch(), threading.Event()
+
+        def look() -> None:
+            while not over.wait(self._silence_s):
+                if watch.was_silent() and isinstance(found := self._loss(), ServerUnavailable):
+                    watch.loss = found
+                    call.cancel()
+                    return
+
+        threading.Thread(target=look, name="insta-depth-watch", daemon=True).start()
+        try:
+            yield watch
+        finally:
+            over.set()
+
+    def _loss(self) -> InstaDepthError | None:
+        """Return why the model cannot be called, or None where it answers."""
+        call = self._stub.ModelStreamInfer(iter([probe_message()]), timeout=PROBE_TIMEOUT_S)
+        try:
+            return loss(next(call, None))
+        except grpc.RpcError as error:
+            return from_rpc(error, self._url, PROBE_TIMEOUT_S)
+        finally:
+            call.cancel()
+
+    def status(self) -> ServerStatus:
+        """Ask whether our models can be called."""
+        try:
+            server = self._stub.ServerMetadata(service_pb2.ServerMetadataRequest(), timeout=PROBE_TIMEOUT_S)
+            answers = {name: self._stub.ModelReady(_named(name), timeout=PROBE_TIMEOUT_S) for name in MODELS}
+        except grpc.RpcError as error:
+            raise from_rpc(error, self._url, PROBE_TIMEOUT_S) from None
+        models = {name: answer.ready for name, answer in answers.items()}
+        return ServerStatus(server.version, models | {MODEL: models[MODEL] and self._loss() is None})
+
+    def close(self) -> None:
+        """Drop the connection; requests that still run are cancelled."""
+        self._channel.close()
+
+
+class AsyncGrpcTransport:
+    """Belongs to the event loop in which it is first used."""
+
+    def __init__(self, url: str, silence_s: float = SILENCE_S) -> None:
+        self._url = _checked(url)
+        self._silence_s = silence_s
+        self._channel: grpc.aio.Channel | None = None
+
+    @property
+    def _stub(self) -> service_pb2_grpc.GRPCInferenceServiceStub:
+        if self._channel is None:
+            self._channel = grpc.aio.insecure_channel(self._url, options=_CHANNEL_OPTIONS)
+        return service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    async def stream(self, request: GenerationRequest, timeout_s: float | None) -> AsyncGenerator[Response, None]:
+        """Send ``request`` on a stream of its own and yield the server's responses."""
+        call = self._stub.ModelStreamInfer(iter([to_message(request)]), timeout=timeout_s)
+        async with self._watched(call) as watch:
+            try:
+                async for message in call:
+                    watch.heard.set()
+                    yield from_message(message)
+            except grpc.RpcError as error:
+                raise watch.loss or from_rpc(error, self._url, timeout_s) from None
+            except asyncio.CancelledError:
+                # grpc.aio raises it for a call that was cancelled, as if the task had been.
+                if watch.loss is None:
+                    raise
+                raise watch.loss from None
+            finally:
+                call.cancel()
+
+    @contextlib.asynccontextmanager
+    async def _watched(self, call: grpc.aio.Call) -> AsyncIterator["_Watch"]:
+        """Inside the block, a task cancels ``call`` if the model's process dies."""
+        watch = _Watch()
+
+        async def look() -> None:
+            while True:
+                await asyncio.sleep(self._silence_s)
+                if watch.was_silent() and isinstance(found := await self._loss(), ServerUnavailable):
+                    watch.loss = found
+                    call.cancel()
+                    return
+
+        task = asyncio.create_task(look())
+        try:
+            yield watch
+        finally:
+            task.cancel()
+
+    async def _loss(self) -> InstaDepthError | None:
+        """Return why the model cannot be called, or None where it answers."""
+        call = self._stub.ModelStreamInfer(iter([probe_message()]), timeout=PROBE_TIMEOUT_S)
+        try:
+            return loss(await anext(aiter(call), None))
+        except grpc.RpcError as error:
+            return from_rpc(error, self._url, PROBE_TIMEOUT_S)
+        finally:
+            call.cancel()
+
+    async def status(self) -> ServerStatus:
+        """Ask whether our models can be called."""
+        try:
+            server = await self._stub.ServerMetadata(service_pb2.ServerMetadataRequest(), timeout=PROBE_TIMEOUT_S)
+            asked = (self._stub.ModelReady(_named(name), timeout=PROBE_TIMEOUT_S) for name in MODELS)
+            answers = dict(zip(MODELS, [await each for each in asked], strict=True))
+        except grpc.RpcError as error:
+            raise from_rpc(error, self._url, PROBE_TIMEOUT_S) from None
+        models = {name: answer.ready for name, answer in answers.items()}
+        return ServerStatus(server.version, models | {MODEL: models[MODEL] and await self._loss() is None})
+
+    async def close(self) -> None:
+        """Drop the connection; requests that still run are cancelled."""
+        if self._channel is not None:
+            await self._channel.close()
+
+
+class _Watch:
+    """What a stream and its watcher tell each other."""
+
+    def __init__(self) -> None:
+        self.heard = threading.Event()
+        self.loss: InstaDepthError | None = None
+
+    def was_silent(self) -> bool:
+        """Whether nothing was heard since the last time of asking."""
+        silent = not self.heard.is_set()
+        self.heard.clear()
+        return silent
+
+
+def _named(model: str) -> service_pb2.ModelReadyRequest:
+    return service_pb2.ModelReadyRequest(name=model)
+
+
+def _checked(url: str) -> str:
+    if url.startswith(("http://", "https://")):
+        raise InvalidInput(f"url: {url!r} is not host:port of Triton's gRPC, for example 127.0.0.1:8001")
+    return url

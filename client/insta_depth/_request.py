@@ -1,0 +1,205 @@
+"""What a caller asks for. The server validates it; here is only what is needed to send it."""
+
+import math
+import operator
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, BinaryIO, TypedDict
+
+import numpy as np
+
+from insta_depth._errors import InvalidInput, TooLarge
+
+ImageSource = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
+"""An encoded picture (JPEG, PNG, …): its bytes, the path of its file, or a file opened for reading bytes."""
+
+MESSAGE_BYTES_MAX = 64 * 2**20
+"""The most that one gRPC message carries, in either direction."""
+
+_LARGEST_FP32 = float(np.finfo(np.float32).max)
+
+
+class RequiredAttributes(TypedDict):
+    """What no request can do without."""
+
+    face_image: ImageSource
+    pose_image: ImageSource
+    prompt: str
+
+
+class Attributes(RequiredAttributes, total=False):
+    """Keyword arguments of `generate` and `stream`; what is left out or None gets the server's default."""
+
+    negative_prompt: str | None
+    num_inference_steps: int | None
+    guidance_scale: float | None
+    seed: int | None
+    ip_adapter_scale: float | None
+    identitynet_scale: float | None
+    depth_scale: float | None
+    scheduler: str | None
+    enhance_face_region: bool | None
+    pose_without_face: str | None
+    output_format: str | None
+    output_quality: int | None
+    preview: bool | None
+
+
+def _sent_as(datatype: str, about: str) -> dict[str, str]:
+    """Describe a field: its Triton datatype, and a line for people."""
+    return {"datatype": datatype, "about": about}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationRequest:
+    """One request as it goes to the server: documented attributes under their documented names.
+
+    `face_image` and `pose_image` hold any picture source when the request is made, and its bytes afterwards.
+    Raises `InvalidInput` for a value that cannot be sent at all.
+    """
+
+    face_image: ImageSource = field(metadata=_sent_as("BYTES", "picture of the person"))
+    pose_image: ImageSource = field(metadata=_sent_as("BYTES", "picture whose pose the person takes"))
+    prompt: str = field(metadata=_sent_as("BYTES", "what to render"))
+    negative_prompt: str | None = field(default=None, metadata=_sent_as("BYTES", "what to keep out"))
+    num_inference_steps: int | None = field(default=None, metadata=_sent_as("INT32", "denoising steps, 4 to 100"))
+    guidance_scale: float | None = field(
+        default=None, metadata=_sent_as("FP32", "how closely to follow the prompt, 1 to 15")
+    )
+    seed: int | None = field(
+        default=None, metadata=_sent_as("INT64", "-1 draws one; the same seed gives the same picture")
+    )
+    ip_adapter_scale: float | None = field(
+        default=None, metadata=_sent_as("FP32", "weight of the face's attention, 0 to 2")
+    )
+    identitynet_scale: float | None = field(
+        default=None, metadata=_sent_as("FP32", "weight of the face's landmarks, 0 to 2")
+    )
+    depth_scale: float | None = field(
+        default=None, metadata=_sent_as("FP32", "weight of the pose picture's depth, 0 to 2")
+    )
+    scheduler: str | None = field(default=None, metadata=_sent_as("BYTES", "euler, dpmpp_2m_karras, unipc, lcm, …"))
+    enhance_face_region: bool | None = field(
+        default=None, metadata=_sent_as("BOOL", "keep the face's influence inside the pose's face box")
+    )
+    pose_without_face: str | None = field(
+        default=None, metadata=_sent_as("BYTES", "error, or depth_only: go on where the pose picture has no face")
+    )
+    output_format: str | None = field(default=None, metadata=_sent_as("BYTES", "jpeg, png or webp"))
+    output_quality: int | None = field(default=None, metadata=_sent_as("INT32", "of jpeg and webp, 1 to 100"))
+    preview: bool | None = field(default=None, metadata=_sent_as("BOOL", "send a small picture at every step"))
+
+    def __post_init__(self) -> None:
+        for name in ("face_image", "pose_image"):
+            object.__setattr__(self, name, read_picture(name, getattr(self, name)))
+        self.tensors()
+
+    def tensors(self) -> dict[str, tuple[str, np.ndarray]]:
+        """Return ``{name: (Triton datatype, array of shape (1,))}`` of the attributes that are set."""
+        given = {each.name: (each.metadata["datatype"], getattr(self, each.name)) for each in fields(self)}
+        return {
+            name: (datatype, _as_array(name, value, datatype))
+            for name, (datatype, value) in given.items()
+            if value is not None
+        }
+
+
+def read_picture(name: str, source: ImageSource) -> bytes:
+    """Return the bytes of ``source``; errors name the attribute ``name``."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        content = bytes(source)
+    elif isinstance(source, str | os.PathLike):
+        content = _read_file(name, Path(source))
+    elif hasattr(source, "read"):
+        content = source.read(MESSAGE_BYTES_MAX + 1)
+    else:
+        raise InvalidInput(f"{name}: expected bytes, a path or an open file, not {type(source).__name__}")
+    if not isinstance(content, bytes):
+        raise InvalidInput(f"{name}: the file is open as text; open it in mode 'rb'")
+    if len(content) > MESSAGE_BYTES_MAX:
+        raise TooLarge(f"{name}: more than {MESSAGE_BYTES_MAX} bytes, the maximum of one message")
+    return content
+
+
+def checked_timeout_s(deadline_s: float | None, default_s: float | None) -> float | None:
+    """Return the seconds until a request is given up: its own, else the client's; None for no limit."""
+    name, seconds = ("timeout_s", default_s) if deadline_s is None else ("deadline_s", deadline_s)
+    if seconds is None or seconds == math.inf:
+        return None
+    if not seconds > 0:
+        raise InvalidInput(f"{name}: {seconds} is not above 0")
+    return seconds
+
+
+def _read_file(name: str, path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MESSAGE_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise InvalidInput(f"{name}: no such file: {path}") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidInput(f"{name}: cannot read {str(path)!r}: {reason}") from None
+
+
+def _as_array(name: str, value: Any, datatype: str) -> np.ndarray:
+    """Return ``value`` as Triton takes it: shape (1,), dtype by ``datatype``."""
+    try:
+        return _CONVERT[datatype](value)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidInput(f"{name}: {_short(value)} is not {_KIND[datatype]}") from None
+
+
+def _text_array(value: Any) -> np.ndarray:
+    if isinstance(value, str):
+        return np.array([value.encode()], dtype=object)
+    if isinstance(value, bytes):
+        return np.array([value], dtype=object)
+    raise TypeError
+
+
+def _integer_array(value: Any, dtype: type[np.signedinteger]) -> np.ndarray:
+    if isinstance(value, bool):
+        raise TypeError
+    number, limits = operator.index(value), np.iinfo(dtype)
+    if not limits.min <= number <= limits.max:
+        raise OverflowError
+    return np.array([number], dtype=dtype)
+
+
+def _number_array(value: Any) -> np.ndarray:
+    if isinstance(value, bool | str | bytes):
+        raise TypeError
+    number = float(value)
+    if math.isfinite(number) and abs(number) > _LARGEST_FP32:
+        raise OverflowError
+    return np.array([number], dtype=np.float32)
+
+
+def _boolean_array(value: Any) -> np.ndarray:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError
+    return np.array([value], dtype=bool)
+
+
+_CONVERT = {
+    "BYTES": _text_array,
+    "INT32": lambda value: _integer_array(value, np.int32),
+    "INT64": lambda value: _integer_array(value, np.int64),
+    "FP32": _number_array,
+    "BOOL": _boolean_array,
+}
+
+_KIND = {
+    "BYTES": "text",
+    "INT32": "a whole number of 32 bits",
+    "INT64": "a whole number of 64 bits",
+    "FP32": "a number of 32 bits",
+    "BOOL": "true or false",
+}
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

@@ -1,0 +1,56 @@
+"""The seam between the client and the wire; `_grpc` holds the real thing, `testing` fakes."""
+
+from collections.abc import AsyncGenerator, Generator
+from dataclasses import dataclass
+from typing import Protocol
+
+from insta_depth._cancel import CancelToken
+from insta_depth._generation import Response
+from insta_depth._request import GenerationRequest
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """``version``: the server's; ``models``: each of ours by name, and whether it can be called."""
+
+    version: str
+    models: dict[str, bool]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model can be called."""
+        return all(self.models.values())
+
+
+class Transport(Protocol):
+    """Carries requests to a server. Closing the generator that `stream` returns cancels the request there."""
+
+    def stream(
+        self, request: GenerationRequest, timeout_s: float | None, cancel: CancelToken
+    ) -> Generator[Response, None, None]:
+        """Send ``request`` and yield the server's responses; raise an `InstaDepthError`."""
+        ...
+
+    def status(self) -> ServerStatus:
+        """Ask whether our models can be called."""
+        ...
+
+    def close(self) -> None:
+        """Drop the connection and what is still running on it."""
+        ...
+
+
+class AsyncTransport(Protocol):
+    """`Transport` for asyncio; cancelling the task that iterates cancels the request on the server."""
+
+    def stream(self, request: GenerationRequest, timeout_s: float | None) -> AsyncGenerator[Response, None]:
+        """Send ``request`` and yield the server's responses; raise an `InstaDepthError`."""
+        ...
+
+    async def status(self) -> ServerStatus:
+        """Ask whether our models can be called."""
+        ...
+
+    async def close(self) -> None:
+        """Drop the connection and what is still running on it."""
+        ...

@@ -1,0 +1,58 @@
+"""Requests and responses as Triton's gRPC messages."""
+
+from typing import Any
+
+import numpy as np
+from tritonclient.grpc import InferResult, service_pb2
+from tritonclient.utils import serialize_byte_tensor
+
+from insta_depth._errors import InstaDepthError, ServerUnavailable, from_text
+from insta_depth._generation import Response
+from insta_depth._request import GenerationRequest
+
+MODEL = "insta_depth_stream"
+"""The decoupled model that answers with progress and then the picture."""
+
+MODELS = (MODEL, "insta_depth")
+"""What a server must serve to be one of ours."""
+
+
+def to_message(request: GenerationRequest) -> service_pb2.ModelInferRequest:
+    """Return the message that asks for ``request``, with pictures raw in both directions (no base64)."""
+    message = service_pb2.ModelInferRequest(model_name=MODEL)
+    for name, (datatype, array) in request.tensors().items():
+        _add_input(message, name, datatype, array)
+    _add_input(message, "base64", "BOOL", np.array([False]))
+    return message
+
+
+def _add_input(message: service_pb2.ModelInferRequest, name: str, datatype: str, array: np.ndarray) -> None:
+    message.inputs.add(name=name, datatype=datatype, shape=array.shape)
+    content = serialize_byte_tensor(array).item() if datatype == "BYTES" else array.tobytes()
+    message.raw_input_contents.append(content)
+
+
+def from_message(message: service_pb2.ModelStreamInferResponse) -> Response:
+    """Return the outputs that a message carries; raise the error that it carries instead."""
+    if message.error_message:
+        raise from_text(message.error_message)
+    result = InferResult(message.infer_response)
+    return {output.name: _value(result, output.name) for output in message.infer_response.outputs}
+
+
+def probe_message() -> service_pb2.ModelInferRequest:
+    """Return a request without any attribute: a living model refuses it at once."""
+    return service_pb2.ModelInferRequest(model_name=MODEL)
+
+
+def loss(answer: service_pb2.ModelStreamInferResponse | None) -> InstaDepthError | None:
+    """Return why the model cannot be called, by its ``answer`` to a probe; None where it lives."""
+    if answer is None or not answer.error_message:
+        return None
+    error = from_text(answer.error_message)
+    return error if isinstance(error, ServerUnavailable) else None
+
+
+def _value(result: InferResult, name: str) -> Any:
+    """Every output of ours holds one element: a Python number, truth value or bytes."""
+    return result.as_numpy(name).item()

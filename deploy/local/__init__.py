@@ -1,0 +1,6 @@
+"""Triton on a laptop or in CI: the real server from a wheel, without a container and without a GPU."""
+
+from .errors import LocalTritonError
+from .server import LocalTriton
+
+__all__ = ["LocalTriton", "LocalTritonError"]

@@ -1,0 +1,162 @@
+"""Stands in for Triton's C++ backend ``onnxruntime`` where only the Python backend is at hand.
+
+Triton reads this file as a *Python-based backend*: every model whose file is ``model.onnx`` runs through it,
+and the repository stays the one that the container serves. It completes a configuration as the C++ backend does.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import triton_python_backend_utils as pb_utils
+
+_TRITON_TYPES = {
+    "tensor(bool)": "TYPE_BOOL",
+    "tensor(uint8)": "TYPE_UINT8",
+    "tensor(uint16)": "TYPE_UINT16",
+    "tensor(uint32)": "TYPE_UINT32",
+    "tensor(uint64)": "TYPE_UINT64",
+    "tensor(int8)": "TYPE_INT8",
+    "tensor(int16)": "TYPE_INT16",
+    "tensor(int32)": "TYPE_INT32",
+    "tensor(int64)": "TYPE_INT64",
+    "tensor(float16)": "TYPE_FP16",
+    "tensor(float)": "TYPE_FP32",
+    "tensor(double)": "TYPE_FP64",
+}
+_DEFAULT_MAX_BATCH_SIZE = 4  # the C++ backend's
+_FILE_NAME = "model.onnx"
+_CPU = "CPUExecutionProvider"
+
+Feeds = dict[str, np.ndarray]
+
+
+class TritonPythonModel:
+    """One instance of one engine."""
+
+    @staticmethod
+    def auto_complete_config(auto_complete_model_config: Any) -> Any:
+        """Fill in what ``config.pbtxt`` leaves out: tensors, batch size and the dynamic batcher."""
+        config = auto_complete_model_config
+        given = config.as_dict()
+        if given.get("input") and given.get("output"):
+            return config
+        # Triton passes no path here; the stub's first argument is <repository>/<model>/<version>/model.py.
+        folder = Path(_stub_arguments()[1]).parent
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        path = folder / (given.get("default_model_filename") or _FILE_NAME)
+        session = ort.InferenceSession(path, options, providers=[_CPU])
+        batched = _complete_batching(config, session)
+        if not given.get("input"):
+            for tensor in session.get_inputs():
+                config.add_input(_describe(tensor, batched))
+        if not given.get("output"):
+            for tensor in session.get_outputs():
+                config.add_output(_describe(tensor, batched))
+        return config
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the network onto the device of this instance."""
+        config = json.loads(args["model_config"])
+        folder = Path(args["model_repository"]) / args["model_version"]
+        self._session = ort.InferenceSession(
+            folder / (config.get("default_model_filename") or _FILE_NAME),
+            _session_options(config.get("parameters", {})),
+            providers=_providers(args["model_instance_kind"], int(args["model_instance_device_id"])),
+        )
+        self._batched = config["max_batch_size"] > 0
+        self._inputs = [tensor.name for tensor in self._session.get_inputs()]
+        self._outputs = [tensor.name for tensor in self._session.get_outputs()]
+        pb_utils.Logger.log_info(f"{args['model_name']} runs on {', '.join(self._session.get_providers())}")
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """Answer each request; together they are one batch, since Triton only joins those of equal shapes."""
+        feeds = [self._feeds(request) for request in requests]
+        wanted = {name for request in requests for name in request.requested_output_names()}
+        names = [name for name in self._outputs if name in wanted]
+        if not self._batched:
+            return [self._answer([one], names)[0] for one in feeds]
+        return self._answer(feeds, names)
+
+    def _feeds(self, request: Any) -> Feeds:
+        tensors = {name: pb_utils.get_input_tensor_by_name(request, name) for name in self._inputs}
+        return {name: tensor.as_numpy() for name, tensor in tensors.items() if tensor is not None}
+
+    def _answer(self, feeds: list[Feeds], names: list[str]) -> list[Any]:
+        try:
+            return [_response(names, outputs) for outputs in self._run(feeds, names)]
+        except Exception as error:  # whatever a network throws belongs to its request, never to this process
+            if len(feeds) == 1:
+                return [pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))]
+            # One bad request must not take its neighbours with it.
+            return [self._answer([one], names)[0] for one in feeds]
+
+    def _run(self, feeds: list[Feeds], names: list[str]) -> list[list[np.ndarray]]:
+        """Return the outputs of each request."""
+        if len(feeds) == 1:
+            return [self._session.run(names, feeds[0])]
+        together = {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
+        ends = np.cumsum([len(next(iter(feed.values()))) for feed in feeds])[:-1]
+        by_output = [np.split(output, ends) for output in self._session.run(names, together)]
+        return [list(outputs) for outputs in zip(*by_output, strict=True)]
+
+
+def _stub_arguments() -> list[str]:
+    return Path("/proc/self/cmdline").read_text().split("\0")
+
+
+def _complete_batching(config: Any, session: ort.InferenceSession) -> bool:
+    """Set batch size and batcher; return whether the first dimension is Triton's own."""
+    shapes = [tensor.shape for tensor in [*session.get_inputs(), *session.get_outputs()]]
+    can_batch = all(shape and not isinstance(shape[0], int) for shape in shapes)
+    asked = config.as_dict()["max_batch_size"]
+    if not can_batch:
+        if asked:
+            raise pb_utils.TritonModelException(
+                f"max_batch_size is {asked}, but not every tensor of the network has a dynamic first dimension"
+            )
+        return False
+    config.set_max_batch_size(asked or _DEFAULT_MAX_BATCH_SIZE)
+    if (asked or _DEFAULT_MAX_BATCH_SIZE) > 1 and "sequence_batching" not in config.as_dict():
+        config.set_dynamic_batching()
+    return True
+
+
+def _describe(tensor: Any, batched: bool) -> dict[str, Any]:
+    """A tensor as ``config.pbtxt`` has it; symbolic dimensions are -1."""
+    if tensor.type not in _TRITON_TYPES:
+        raise pb_utils.TritonModelException(f"{tensor.name}: {tensor.type} is not supported here")
+    dims = [size if isinstance(size, int) else -1 for size in tensor.shape][int(batched) :]
+    if not dims:
+        raise pb_utils.TritonModelException(f"{tensor.name}: a tensor needs a dimension besides the batch's")
+    return {"name": tensor.name, "data_type": _TRITON_TYPES[tensor.type], "dims": dims}
+
+
+def _session_options(parameters: dict[str, dict[str, str]]) -> ort.SessionOptions:
+    """Thread counts under the C++ backend's parameter names; all cores by default."""
+
+    def number(name: str, default: int) -> int:
+        return int(parameters.get(name, {}).get("string_value") or default)
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = number("intra_op_thread_count", len(os.sched_getaffinity(0)))
+    options.inter_op_num_threads = number("inter_op_thread_count", 1)
+    # Two engines of one step run at the same time: threads that wait must not take the other's cores.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
+
+
+def _providers(kind: str, device: int) -> list[Any]:
+    if kind != "GPU" or "CUDAExecutionProvider" not in ort.get_available_providers():
+        return [_CPU]
+    ort.preload_dlls()
+    return [("CUDAExecutionProvider", {"device_id": device}), _CPU]
+
+
+def _response(names: list[str], outputs: list[np.ndarray]) -> Any:
+    return pb_utils.InferenceResponse([pb_utils.Tensor(*pair) for pair in zip(names, outputs, strict=True)])

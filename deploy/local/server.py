@@ -1,0 +1,231 @@
+"""A Triton server as a context manager."""
+
+import contextlib
+import http.client
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from . import log, preflight, runtime, wheel
+from .errors import StartFailed
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called with the number of models that are ready, and of all."""
+
+_POLL_S = 0.1
+# Triton waits this long for requests in flight, and as long for a client that keeps its connection open.
+_DRAIN_S = 3
+_GUARD = Path(__file__).resolve().parent / "guard.py"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the server listens and what it keeps in memory. Port 0 stands for one that is free."""
+
+    host: str = "127.0.0.1"
+    http_port: int = 8000
+    grpc_port: int = 8001
+    metrics_port: int = 8002
+    response_cache_bytes: int = 64 << 20
+    start_timeout_s: float = 600.0
+    stop_timeout_s: float = 30.0
+    """After this long the server is killed."""
+    log_path: Path | None = None
+    """``build/triton/logs/<repository>-<http port>.log`` by default, overwritten at each start."""
+    environment: Mapping[str, str] | None = None
+    """Settings for the models (``INSTA_DEPTH_…``) on top of those of this process."""
+    more_arguments: Sequence[str] = ()
+    """Further arguments of ``tritonserver``, as they are."""
+
+
+class LocalTriton:
+    """Serves ``repository`` from entering the ``with`` block to leaving it.
+
+    Raises a `LocalTritonError` that says what to do where the server cannot start. It ends with this process,
+    however this process ends.
+    """
+
+    def __init__(
+        self,
+        repository: Path | str,
+        options: Options | None = None,
+        on_progress: Progress | None = None,
+        **changes: Any,
+    ) -> None:
+        self.repository = Path(repository).resolve()
+        self.options = _with_ports(replace(options or Options(), **changes))
+        self.pid = 0
+        self._on_progress = on_progress or (lambda ready, total: None)
+        self._guard: subprocess.Popen[str] | None = None
+
+    @property
+    def http_url(self) -> str:
+        """``http://host:port``."""
+        return f"http://{self.options.host}:{self.options.http_port}"
+
+    @property
+    def grpc_url(self) -> str:
+        """``host:port``, as gRPC clients take it."""
+        return f"{self.options.host}:{self.options.grpc_port}"
+
+    @property
+    def metrics_url(self) -> str:
+        """The page in Prometheus' text format."""
+        return f"http://{self.options.host}:{self.options.metrics_port}/metrics"
+
+    @property
+    def log_path(self) -> Path:
+        """Everything that the server and the models print."""
+        name = f"{self.repository.name}-{self.options.http_port}.log"
+        return self.options.log_path or wheel.CACHE / "logs" / name
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the repository's models."""
+        return sorted(config.parent.name for config in self.repository.glob("*/config.pbtxt"))
+
+    def __enter__(self) -> "LocalTriton":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Check the machine, start the server and return when every model is ready."""
+        preflight.check_machine()
+        preflight.check_repository(self.repository)
+        files = wheel.ensure()
+        preflight.check_libpython(files)
+        preflight.check_ports(self.options.host, self._ports)
+        self._launch(files)
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End the server and wait until nothing of it is left; does nothing where it has ended."""
+        if self._guard is None:
+            return
+        guard, self._guard = self._guard, None
+        with contextlib.suppress(BrokenPipeError):
+            _pipe(guard.stdin).close()
+        guard.wait()
+        _pipe(guard.stdout).close()
+
+    def is_running(self) -> bool:
+        """Whether the server process is alive."""
+        return self._guard is not None and self._guard.poll() is None
+
+    def wait(self) -> int:
+        """Block until the server ends by itself; return its exit status."""
+        return self._guard.wait() if self._guard else 0
+
+    @property
+    def _ports(self) -> dict[str, int]:
+        options = self.options
+        return {"http": options.http_port, "grpc": options.grpc_port, "metrics": options.metrics_port}
+
+    def _launch(self, files: wheel.TritonFiles) -> None:
+        prepared = runtime.prepare(files)
+        prefix = f"insta_depth_{os.getpid()}_{uuid.uuid4().hex[:8]}_"
+        guard = [sys.executable, "-I", str(_GUARD), "--shared-memory-prefix", prefix]
+        guard += ["--stop-timeout-s", str(self.options.stop_timeout_s), "--"]
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_path.open("w") as log_file:
+            self._guard = subprocess.Popen(
+                [*guard, str(files.server), *self._arguments(files, prepared, prefix)],
+                env=prepared.environment | dict(self.options.environment or {}),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log_file,
+                text=True,
+                start_new_session=True,
+            )
+        self.pid = int(_pipe(self._guard.stdout).readline() or 0)
+        logger.info("Triton (pid %d) is starting; its log is %s", self.pid, self.log_path)
+
+    def _arguments(self, files: wheel.TritonFiles, prepared: runtime.Runtime, prefix: str) -> Iterator[str]:
+        options = self.options
+        yield f"--model-repository={self.repository}"
+        yield f"--backend-directory={prepared.backends}"
+        yield f"--cache-directory={files.caches}"
+        yield f"--cache-config=local,size={options.response_cache_bytes}"
+        for purpose, port in self._ports.items():
+            yield f"--{purpose}-address={options.host}"
+            yield f"--{purpose}-port={port}"
+        yield "--model-control-mode=none"
+        yield "--exit-on-error=true"
+        yield f"--exit-timeout-secs={_DRAIN_S}"
+        yield f"--backend-config=python,shm-region-prefix-name={prefix}"
+        yield f"--model-load-thread-count={os.cpu_count() or 4}"
+        yield from options.more_arguments
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + self.options.start_timeout_s
+        total, reported = len(self.models), -1
+        while not self._is_ready():
+            self._check_alive(deadline)
+            loaded = len(log.loaded_models(log.read(self.log_path)))
+            if loaded != reported:
+                self._on_progress(loaded, total)
+                reported = loaded
+            time.sleep(_POLL_S)
+        self._on_progress(total, total)
+
+    def _check_alive(self, deadline: float) -> None:
+        if not self.is_running():
+            text = log.read(self.log_path)
+            raise StartFailed(f"Triton ended while starting:\n{log.why_failed(text)}", self._see_log)
+        if time.monotonic() > deadline:
+            loaded = log.loaded_models(log.read(self.log_path))
+            missing = ", ".join(name for name in self.models if name not in loaded)
+            took = f"{self.options.start_timeout_s:g} s"
+            raise StartFailed(f"Triton was not ready after {took}; still loading: {missing}.", self._see_log)
+
+    @property
+    def _see_log(self) -> str:
+        return f"The whole log is {self.log_path}."
+
+    def _is_ready(self) -> bool:
+        # http.client rather than urllib, which would ask a proxy for 127.0.0.1.
+        connection = http.client.HTTPConnection(self.options.host, self.options.http_port, timeout=5)
+        try:
+            connection.request("GET", "/v2/health/ready")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+def _pipe(stream: IO[str] | None) -> IO[str]:
+    if stream is None:
+        raise TypeError("the guard was started without pipes")
+    return stream
+
+
+def _with_ports(options: Options) -> Options:
+    """Put a free port in the place of each 0."""
+    names = ("http_port", "grpc_port", "metrics_port")
+    asked = [name for name in names if getattr(options, name) == 0]
+    with contextlib.ExitStack() as stack:
+        # All at once, so that no port is given twice.
+        sockets = [stack.enter_context(socket.create_server((options.host, 0))) for _ in asked]
+        found = {name: listener.getsockname()[1] for name, listener in zip(asked, sockets, strict=True)}
+    return replace(options, **found)

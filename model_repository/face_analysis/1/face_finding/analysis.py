@@ -1,0 +1,61 @@
+"""From a picture to the largest face in it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from insta_depth_shared.bls import Call
+from insta_depth_shared.errors import InvalidInput
+from insta_depth_shared.manifest import FaceFacts
+
+from .detection import FaceDetector
+from .recognition import embed_face
+
+
+@dataclass(frozen=True)
+class FaceAnalysis:
+    """The largest face; all zeros where ``face_count`` is 0. The fields are the model's outputs.
+
+    ``face_count``: (1,) int32, the others float32. ``bbox``: (4,) x1, y1, x2, y2 and ``keypoints``: (5, 2) x, y,
+    in pixels of the picture, possibly outside it; ``embedding``: (E,) as it leaves the network; ``det_score``: (1,).
+    """
+
+    face_count: np.ndarray
+    bbox: np.ndarray
+    keypoints: np.ndarray
+    embedding: np.ndarray
+    det_score: np.ndarray
+
+    @classmethod
+    def without_face(cls, embedding_size: int) -> "FaceAnalysis":
+        """Say that nothing was found."""
+        shapes = ((4,), (5, 2), (embedding_size,), (1,))
+        return cls(np.zeros(1, np.int32), *(np.zeros(shape, np.float32) for shape in shapes))
+
+
+class FaceAnalyst:
+    """Analyses pictures over the engines ``face_detector`` and ``face_recognizer``."""
+
+    def __init__(self, call: Call, facts: FaceFacts) -> None:
+        self._call = call
+        self._detector = FaceDetector(call, facts.detector_sizes, facts.detector_threshold)
+        self._embedding_size = facts.embedding_size
+
+    def analyse(self, image: np.ndarray) -> FaceAnalysis:
+        """Return the face with the largest box in ``image``, (H, W, 3) uint8 RGB."""
+        if image.size == 0:
+            raise InvalidInput(f"image: {image.shape[1]}×{image.shape[0]} pixels are below the minimum 1×1")
+        boxes, keypoints = self._detector.detect(image)
+        if len(boxes) == 0:
+            return FaceAnalysis.without_face(self._embedding_size)
+        largest = int(np.argmax(_areas(boxes)))
+        return FaceAnalysis(
+            face_count=np.array([len(boxes)], np.int32),
+            bbox=boxes[largest, :4],
+            keypoints=keypoints[largest],
+            embedding=embed_face(self._call, image, keypoints[largest]),
+            det_score=boxes[largest, 4:],
+        )
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

@@ -1,0 +1,262 @@
+"""The story of one request: from what came in to the picture that goes out."""
+
+import asyncio
+import time
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from insta_depth_shared.errors import Cancelled, InstaDepthError, NoFace, Overloaded
+from insta_depth_shared.manifest import Manifest
+from insta_depth_shared.pictures import PictureLimits, decode_picture, encode_picture, resize_for_model
+
+from .conditioning import Conditioning, DepthProcessor, depth_picture, draw_face_keypoints, face_region_mask
+from .loop import Denoising, preview
+from .metrics import Metrics
+from .networks import (
+    Face,
+    Networks,
+    decode_latents,
+    encode_prompts,
+    find_face,
+    predict_depth,
+    project_face,
+)
+from .request import GenerationRequest, parse
+from .schedulers import prepare_scheduler
+from .settings import Settings
+from .ticker import Ticker
+
+PREVIEW_QUALITY = 80
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Step ``step`` of ``step_count`` is done.
+
+    ``preview``, where the request wants one: a small JPEG file, or its base64 text.
+    """
+
+    step: int
+    step_count: int
+    preview: bytes | None
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The answer. ``image``: the file, or its base64 text. ``timings_ms`` by stage.
+
+    ``has_pose_face``: False where the pose came from depth alone.
+    """
+
+    image: bytes
+    seed: int
+    timings_ms: dict[str, float]
+    has_pose_face: bool
+
+
+class Audience(Protocol):
+    """Who waits for the picture."""
+
+    def is_cancelled(self) -> bool:
+        """Whether nobody waits any more."""
+        ...
+
+    def show(self, progress: Progress) -> None:
+        """Tell of a step."""
+        ...
+
+
+@dataclass
+class Stopwatch:
+    """Times the stages of one request, one after the other."""
+
+    started: float = field(default_factory=time.perf_counter)
+    laps_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def total_ms(self) -> float:
+        """Since the start."""
+        return (time.perf_counter() - self.started) * 1000
+
+    def lap(self, stage: str) -> None:
+        """Note the time since the last lap as that of ``stage``."""
+        self.laps_ms[stage] = self.total_ms - sum(self.laps_ms.values())
+
+    def timings_ms(self) -> dict[str, float]:
+        """Return the stages and their total, to a microsecond."""
+        timings = {**self.laps_ms, "total": self.total_ms}
+        return {stage: round(duration, 3) for stage, duration in timings.items()}
+
+
+class Generation:
+    """Turns requests into pictures, as many at once as the settings allow."""
+
+    def __init__(
+        self,
+        networks: Networks,
+        manifest: Manifest,
+        settings: Settings,
+        depth_processor: DepthProcessor,
+        metrics: Metrics,
+    ) -> None:
+        self._networks = networks
+        self._manifest = manifest
+        self._settings = settings
+        self._depth_processor = depth_processor
+        self._metrics = metrics
+        self._ticker = Ticker(networks, settings.max_rows, metrics)
+        self._limits = PictureLimits(settings.max_image_bytes, settings.max_image_pixels)
+        self._dtype = np.dtype(manifest.numpy_dtype)
+        self._in_flight = 0
+
+    async def generate(self, tensors: Mapping[str, np.ndarray], audience: Audience) -> Generated:
+        """Answer one request; raises `InstaDepthError` for whatever it must not or cannot do."""
+        clock = Stopwatch()
+        with self._counted():
+            request = parse(tensors, self._manifest, self._settings)
+            with self._admitted():
+                return await self._generate(request, audience, clock)
+
+    async def _generate(self, request: GenerationRequest, audience: Audience, clock: Stopwatch) -> Generated:
+        scheduler = prepare_scheduler(request.scheduler, request.num_inference_steps, self._manifest.scheduler)
+        clock.lap("queue")
+        face_picture, pose_picture = await self._decode_pictures(request)
+        clock.lap("decode_inputs")
+        _raise_if_cancelled(audience)
+        conditioning, has_pose_face = await self._condition(request, face_picture, pose_picture)
+        clock.lap("conditioning")
+        latents = await self._denoise(request, scheduler, conditioning, audience)
+        clock.lap("denoise")
+        image = await decode_latents(self._networks, latents)
+        clock.lap("decode")
+        _raise_if_cancelled(audience)
+        content = await asyncio.to_thread(_encode, image, request)
+        clock.lap("encode")
+        return Generated(content, request.seed, clock.timings_ms(), has_pose_face)
+
+    async def _decode_pictures(self, request: GenerationRequest) -> list[np.ndarray]:
+        pictures = {"face_image": request.face_image, "pose_image": request.pose_image}
+        return await asyncio.gather(
+            *(asyncio.to_thread(self._decode_picture, name, data) for name, data in pictures.items())
+        )
+
+    def _decode_picture(self, name: str, data: bytes) -> np.ndarray:
+        facts = self._manifest.image
+        picture = decode_picture(data, name, self._limits)
+        return resize_for_model(picture, facts.min_side, facts.max_side, facts.multiple)
+
+    async def _condition(
+        self, request: GenerationRequest, face_picture: np.ndarray, pose_picture: np.ndarray
+    ) -> tuple[Conditioning, bool]:
+        """Return what the picture is made from, and whether the pose picture has a face."""
+        face_tokens, pose_face, text, depth = await asyncio.gather(
+            self._face_tokens(face_picture, request.is_guided),
+            self._pose_face(pose_picture, request.pose_without_face),
+            encode_prompts(self._networks, request, self._manifest),
+            self._depth(pose_picture),
+        )
+        height, width = pose_picture.shape[:2]
+        region = pose_face.bbox if pose_face and request.enhance_face_region else None
+        conditioning = Conditioning(
+            encoder_hidden_states=text.encoder_hidden_states,
+            text_embeds=text.text_embeds,
+            prompt_image_emb=face_tokens,
+            face_keypoints=_keypoints_picture(pose_face, height, width),
+            depth=depth,
+            region_mask=face_region_mask(region, height, width),
+            identitynet_scale=request.identitynet_scale if pose_face else 0.0,
+            depth_scale=request.depth_scale,
+            ip_adapter_scale=request.ip_adapter_scale,
+        )
+        return conditioning, pose_face is not None
+
+    async def _face_tokens(self, picture: np.ndarray, is_guided: bool) -> np.ndarray:
+        face = await find_face(self._networks, picture)
+        if face is None:
+            raise NoFace("face_image: no face found; a picture with at least one face is needed")
+        return await project_face(self._networks, face.embedding, is_guided, self._dtype)
+
+    async def _pose_face(self, picture: np.ndarray, without_face: str) -> Face | None:
+        face = await find_face(self._networks, picture)
+        if face is None and without_face == "error":
+            raise NoFace(
+                "pose_image: no face found; a picture with at least one face is needed "
+                'unless you set pose_without_face to "depth_only"'
+            )
+        return face
+
+    async def _depth(self, picture: np.ndarray) -> np.ndarray:
+        pixel_values = await asyncio.to_thread(self._depth_processor, picture)
+        predicted = await predict_depth(self._networks, pixel_values, self._dtype)
+        return await asyncio.to_thread(depth_picture, predicted, *picture.shape[:2])
+
+    async def _denoise(
+        self, request: GenerationRequest, scheduler: Any, conditioning: Conditioning, audience: Audience
+    ) -> np.ndarray:
+        """Return the finished latents, (1, C, h, w) float32."""
+        rows = conditioning.rows(self._manifest.denoise_step_inputs)
+        denoising = Denoising(request, scheduler, rows, conditioning.size_px, self._manifest)
+
+        def show(denoising: Denoising) -> None:
+            picture = self._preview(denoising, request) if request.preview else None
+            audience.show(Progress(denoising.step, denoising.step_count, picture))
+
+        await self._ticker.ride(denoising, show, audience.is_cancelled)
+        return denoising.latents
+
+    def _preview(self, denoising: Denoising, request: GenerationRequest) -> bytes:
+        content = encode_picture(preview(denoising, self._manifest), "jpeg", PREVIEW_QUALITY)
+        return _as_wanted(content, request)
+
+    @contextmanager
+    def _admitted(self) -> Iterator[None]:
+        """Hold one of the places in flight; raises `Overloaded` where there is none."""
+        limit = self._settings.max_requests
+        if self._in_flight >= limit:
+            raise Overloaded(f"{limit} requests are in flight, the maximum; try again later")
+        self._in_flight += 1
+        try:
+            self._metrics.requests_in_flight(self._in_flight)
+            yield
+        finally:
+            self._in_flight -= 1
+            self._metrics.requests_in_flight(self._in_flight)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count how the request ends."""
+        outcome = InstaDepthError.code
+        try:
+            yield
+            outcome = "OK"
+        except InstaDepthError as error:
+            outcome = error.code
+            raise
+        finally:
+            self._metrics.request_ended(outcome.lower())
+
+
+def _encode(image: np.ndarray, request: GenerationRequest) -> bytes:
+    content = encode_picture(image, request.output_format, request.output_quality)
+    return _as_wanted(content, request)
+
+
+def _as_wanted(content: bytes, request: GenerationRequest) -> bytes:
+    return b64encode(content) if request.base64 else content
+
+
+def _keypoints_picture(face: Face | None, height_px: int, width_px: int) -> np.ndarray:
+    """Return (3, H, W) float32 in [0, 1]: the face's keypoints, or black."""
+    if face is None:
+        return np.zeros((3, height_px, width_px), np.float32)
+    drawing = draw_face_keypoints(face.keypoints, height_px, width_px)
+    return drawing.transpose(2, 0, 1).astype(np.float32) / 255
+
+
+def _raise_if_cancelled(audience: Audience) -> None:
+    if audience.is_cancelled():
+        raise Cancelled("cancelled between two stages")

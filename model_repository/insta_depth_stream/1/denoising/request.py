@@ -1,0 +1,173 @@
+"""One request: its attributes, what each may hold, and the one place that validates them."""
+
+import math
+import reprlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from insta_depth_shared.errors import InvalidInput, TooLarge
+from insta_depth_shared.manifest import Manifest
+from insta_depth_shared.pictures import WRITABLE
+
+from .schedulers import SCHEDULERS
+from .settings import Settings
+
+MAX_SEED = 999_999_999_999_999
+RANDOM_SEED = -1
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One input tensor of ``insta_depth`` and ``insta_depth_stream``, of a single element.
+
+    ``config.pbtxt``, the client and the documentation are checked against this table.
+    """
+
+    name: str
+    kind: Literal["text", "picture", "choice", "flag", "whole", "number"]
+    triton_type: str
+    is_required: bool = False
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    choices: tuple[str, ...] = ()
+
+
+ATTRIBUTES = (
+    Attribute("prompt", "text", "TYPE_STRING", is_required=True),
+    Attribute("negative_prompt", "text", "TYPE_STRING"),
+    Attribute("face_image", "picture", "TYPE_STRING", is_required=True),
+    Attribute("pose_image", "picture", "TYPE_STRING", is_required=True),
+    Attribute("num_inference_steps", "whole", "TYPE_INT32", minimum=4, maximum=100),
+    Attribute("guidance_scale", "number", "TYPE_FP32", minimum=1, maximum=15),
+    Attribute("seed", "whole", "TYPE_INT64", minimum=RANDOM_SEED, maximum=MAX_SEED),
+    Attribute("base64", "flag", "TYPE_BOOL"),
+    Attribute("ip_adapter_scale", "number", "TYPE_FP32", minimum=0, maximum=2),
+    Attribute("identitynet_scale", "number", "TYPE_FP32", minimum=0, maximum=2),
+    Attribute("depth_scale", "number", "TYPE_FP32", minimum=0, maximum=2),
+    Attribute("scheduler", "choice", "TYPE_STRING", choices=tuple(SCHEDULERS)),
+    Attribute("enhance_face_region", "flag", "TYPE_BOOL"),
+    Attribute("pose_without_face", "choice", "TYPE_STRING", choices=("error", "depth_only")),
+    Attribute("output_format", "choice", "TYPE_STRING", choices=WRITABLE),
+    Attribute("output_quality", "whole", "TYPE_INT32", minimum=1, maximum=100),
+    Attribute("preview", "flag", "TYPE_BOOL"),
+)
+
+_DTYPE_KINDS = {"text": "OSU", "picture": "OSU", "choice": "OSU", "flag": "b", "whole": "iu", "number": "f"}
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """A request whose every value is known to be allowed. ``seed`` is the one to use, never -1."""
+
+    prompt: str
+    negative_prompt: str | None
+    face_image: bytes = field(repr=False)
+    pose_image: bytes = field(repr=False)
+    num_inference_steps: int
+    guidance_scale: float
+    seed: int
+    base64: bool
+    ip_adapter_scale: float
+    identitynet_scale: float
+    depth_scale: float
+    scheduler: str
+    enhance_face_region: bool
+    pose_without_face: str
+    output_format: str
+    output_quality: int
+    preview: bool
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether there is a negative row beside the positive one; guidance 1 leaves nothing to guide."""
+        return self.guidance_scale > 1
+
+
+def parse(tensors: Mapping[str, np.ndarray], manifest: Manifest, settings: Settings) -> GenerationRequest:
+    """Return the request that ``tensors`` hold, with the manifest's defaults for attributes left out.
+
+    Raises `InvalidInput` or `TooLarge`; the message starts with the attribute's name.
+    """
+    given = {item.name: _read(item, tensors[item.name]) for item in ATTRIBUTES if item.name in tensors}
+    values = {"negative_prompt": None, **asdict(manifest.defaults), **given}
+    for item in ATTRIBUTES:
+        if item.is_required and item.name not in values:
+            raise InvalidInput(f"{item.name}: is required and missing")
+    _check_prompts(values, settings.max_prompt_characters)
+    if values["seed"] == RANDOM_SEED:
+        values["seed"] = secrets.randbelow(MAX_SEED + 1)
+    return GenerationRequest(**values)
+
+
+def _read(attribute: Attribute, tensor: np.ndarray) -> Any:
+    element = _only_element(attribute, tensor)
+    match attribute.kind:
+        case "picture":
+            return element
+        case "flag":
+            return bool(element)
+        case "text":
+            return _decoded(attribute.name, element)
+        case "choice":
+            return _chosen(attribute, _decoded(attribute.name, element))
+        case "whole":
+            return _within_range(attribute, int(element))
+        case "number":
+            return _within_range(attribute, _as_typed(element))
+
+
+def _only_element(attribute: Attribute, tensor: np.ndarray) -> Any:
+    if tensor.size != 1:
+        raise InvalidInput(f"{attribute.name}: shape {list(tensor.shape)} is not one value, [1]")
+    if tensor.dtype.kind not in _DTYPE_KINDS[attribute.kind]:
+        expected = attribute.triton_type.removeprefix("TYPE_")
+        raise InvalidInput(f"{attribute.name}: {tensor.dtype} is not the type {expected}")
+    element = tensor.reshape(-1)[0]
+    return element.encode() if isinstance(element, str) else element
+
+
+def _as_typed(value: np.floating) -> float:
+    """The shortest decimal that means this float: 0.8, where float32's own value is 0.800000011920929."""
+    return float(str(value))
+
+
+def _decoded(name: str, data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{name}: is not UTF-8: {error.reason} at byte {error.start}") from None
+
+
+def _chosen(attribute: Attribute, value: str) -> str:
+    if value not in attribute.choices:
+        allowed = ", ".join(attribute.choices)
+        raise InvalidInput(f"{attribute.name}: {reprlib.repr(value)} is none of {allowed}")
+    return value
+
+
+def _within_range(attribute: Attribute, value: float) -> float:
+    shown, low, high = (_shown(number) for number in (value, attribute.minimum, attribute.maximum))
+    if not math.isfinite(value):
+        raise InvalidInput(f"{attribute.name}: {shown} is not a number from {low} to {high}")
+    if value < attribute.minimum:
+        raise InvalidInput(f"{attribute.name}: {shown} is below the minimum {low}")
+    if value > attribute.maximum:
+        raise InvalidInput(f"{attribute.name}: {shown} is above the maximum {high}")
+    return value
+
+
+def _shown(number: float) -> str:
+    """As the user typed it: 0.9, 16 and 1000000000000000."""
+    return str(number).removesuffix(".0")
+
+
+def _check_prompts(values: Mapping[str, Any], max_characters: int) -> None:
+    if not values["prompt"].strip():
+        raise InvalidInput("prompt: is empty")
+    for name in ("prompt", "negative_prompt"):
+        length = len(values[name] or "")
+        if length > max_characters:
+            raise TooLarge(f"{name}: {length} characters are above the maximum {max_characters}")

@@ -1,0 +1,47 @@
+"""What whoever deploys the server may set, read from the environment once, when the model loads."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+PREFIX = "INSTA_DEPTH_"
+
+
+class SettingError(ValueError):
+    """A variable of the environment holds something else than a whole number that is large enough."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Limits of one orchestrator; the variable of each is its name in capitals after ``INSTA_DEPTH_``."""
+
+    max_requests: int = 8
+    """Requests in flight; one more is refused."""
+    max_rows: int = 16
+    """Rows in one call of ``denoise_step``, at least a guided request's two; no more than the engines' batch."""
+    max_image_bytes: int = 16 * 2**20
+    max_image_pixels: int = 50_000_000
+    max_prompt_characters: int = 8192
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Read each setting that ``environment`` (the process's own if None) names; raises `SettingError`."""
+        environment = os.environ if environment is None else environment
+        names = {field.name: PREFIX + field.name.upper() for field in fields(cls)}
+        return cls(
+            **{
+                field: _whole_number(name, environment[name], minimum=2 if field == "max_rows" else 1)
+                for field, name in names.items()
+                if name in environment
+            }
+        )
+
+
+def _whole_number(name: str, text: str, minimum: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise SettingError(f"{name}: {text!r} is not a whole number") from None
+    if value < minimum:
+        raise SettingError(f"{name}: {value} is below the minimum {minimum}")
+    return value

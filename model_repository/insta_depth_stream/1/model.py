@@ -1,0 +1,122 @@
+"""Triton's side of `denoising`: tensors in, progress and a picture out."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import triton_python_backend_utils as pb_utils
+from denoising import DepthProcessor, Generated, Generation, Progress, Settings, TritonMetrics
+from insta_depth_shared.answers import answer
+from insta_depth_shared.background import Background
+from insta_depth_shared.bls import CANCEL, CANCELLATION_KEY, Arrays, Bls
+from insta_depth_shared.manifest import Manifest
+
+THREADS_PER_REQUEST = 6
+"""Calls of other models and picture work that one request has under way at once, each in a thread."""
+GOODBYE_S = 1.0
+
+
+class TritonPythonModel:
+    """The model ``insta_depth_stream``."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Read the settings, the manifest and the depth estimator's processor."""
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+        torch.set_num_threads(1)  # the latents are small; the processors belong to the engines
+        folder = Path(__file__).parent
+        settings = Settings.from_environment()
+        self._generation = Generation(
+            Bls(pb_utils),
+            Manifest.load(folder),
+            settings,
+            DepthProcessor(folder / "depth_processor"),
+            TritonMetrics(pb_utils),
+        )
+        self._clients: dict[str, Client] = {}
+        self._background = Background("insta_depth_stream", THREADS_PER_REQUEST * settings.max_requests)
+
+    def execute(self, requests: list[Any]) -> None:
+        """Start each request; its answers follow through its response sender."""
+        for request in requests:
+            tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+            sender = request.get_response_sender()
+            self._background.start(answer(pb_utils, sender, self._respond(request, sender, tensors)))
+
+    def finalize(self) -> None:
+        """Tell those who still wait."""
+        self._background.stop(GOODBYE_S)
+
+    async def _respond(self, request: Any, sender: Any, tensors: Arrays) -> Any | None:
+        parameters = json.loads(request.parameters() or "{}")
+        if CANCEL in parameters:
+            self._cancel(parameters[CANCEL])
+            return None
+        with self._cancellable(Client(request, sender), parameters.get(CANCELLATION_KEY)) as client:
+            return _picture_response(await self._generation.generate(tensors, client))
+
+    @contextmanager
+    def _cancellable(self, client: "Client", key: str | None) -> Iterator["Client"]:
+        """Let another model cancel ``client``'s request by ``key``: Triton 2.51 has no such call."""
+        if key is None:
+            yield client
+            return
+        self._clients[key] = client
+        try:
+            yield client
+        finally:
+            del self._clients[key]
+
+    def _cancel(self, key: str) -> None:
+        if key in self._clients:
+            self._clients[key].leave()
+
+
+class Client:
+    """The `Audience` of one request: whoever holds the other end of its stream."""
+
+    def __init__(self, request: Any, sender: Any) -> None:
+        self._request = request
+        self._sender = sender
+        self._has_left = False
+
+    def leave(self) -> None:
+        """Wait no more."""
+        self._has_left = True
+
+    def is_cancelled(self) -> bool:
+        """Whether the client cancelled, disconnected or let its deadline pass."""
+        return self._has_left or self._request.is_cancelled()
+
+    def show(self, progress: Progress) -> None:
+        """Send one progress response."""
+        self._sender.send(_progress_response(progress))
+
+
+def _progress_response(progress: Progress) -> Any:
+    tensors = [
+        pb_utils.Tensor("step", np.array([progress.step], np.int32)),
+        pb_utils.Tensor("num_inference_steps", np.array([progress.step_count], np.int32)),
+    ]
+    if progress.preview is not None:
+        tensors.append(_bytes_tensor("preview", progress.preview))
+    return pb_utils.InferenceResponse(tensors)
+
+
+def _picture_response(generated: Generated) -> Any:
+    return pb_utils.InferenceResponse(
+        [
+            _bytes_tensor("image", generated.image),
+            pb_utils.Tensor("seed", np.array([generated.seed], np.int64)),
+            _bytes_tensor("timings", json.dumps(generated.timings_ms).encode()),
+            pb_utils.Tensor("pose_face", np.array([generated.has_pose_face])),
+        ]
+    )
+
+
+def _bytes_tensor(name: str, content: bytes) -> Any:
+    return pb_utils.Tensor(name, np.array([content], np.object_))

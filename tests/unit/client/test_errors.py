@@ -1,0 +1,31 @@
+import pytest
+from insta_depth import InstaDepthError, NoFace, ServerUnavailable
+from insta_depth._errors import ERRORS_BY_CODE, from_text
+
+
+@pytest.mark.parametrize("code", ERRORS_BY_CODE)
+def test_a_coded_text_becomes_the_error_of_its_code(code: str) -> None:
+    error = from_text(f"in ensemble 'x': [{code}] what: happened\nhere")
+    assert (type(error), error.message) == (ERRORS_BY_CODE[code], "what: happened\nhere")
+
+
+def test_an_error_can_be_caught_by_its_parent() -> None:
+    assert issubclass(NoFace, ERRORS_BY_CODE["INVALID_INPUT"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Request for unknown model: 'insta_depth_stream' is not found",
+        "Request for unknown model: 'insta_depth_stream' has no available versions",
+        "Stub process 'insta_depth_stream_0_0' is not healthy.",
+    ],
+)
+def test_a_server_without_our_models_is_unavailable(text: str) -> None:
+    assert type(from_text(text)) is ServerUnavailable
+
+
+@pytest.mark.parametrize("text", ["something else", "[UNHEARD_OF] new kind", "[request id: 7] shape"])
+def test_any_other_text_is_kept_whole(text: str) -> None:
+    error = from_text(text)
+    assert (type(error), error.message) == (InstaDepthError, text)

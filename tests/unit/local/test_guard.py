@@ -1,0 +1,100 @@
+"""Whatever happens to the process that started the server, nothing stays behind."""
+
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deploy.local import guard
+
+OBEDIENT = "import time; time.sleep(60)"
+STUBBORN = (
+    "import signal, subprocess, sys, time\n"
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    "stub = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+    "print(stub.pid, file=sys.stderr, flush=True)\n"
+    "time.sleep(60)"
+)
+
+
+@pytest.fixture
+def region() -> Iterator[Path]:
+    path = Path("/dev/shm") / f"insta_depth_test_{uuid.uuid4().hex}"
+    path.touch()
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def start(server: str, prefix: str, stop_timeout_s: float = 5) -> subprocess.Popen[str]:
+    command = [sys.executable, "-I", guard.__file__, "--shared-memory-prefix", prefix]
+    command += ["--stop-timeout-s", str(stop_timeout_s), "--", sys.executable, "-c", server]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def server_pid(running: subprocess.Popen[str]) -> int:
+    assert running.stdout
+    return int(running.stdout.readline())
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.02)
+
+
+def test_closing_its_input_ends_the_server_and_removes_its_shared_memory(region: Path) -> None:
+    running = start(OBEDIENT, region.name)
+    pid = server_pid(running)
+    assert psutil.pid_exists(pid)
+    running.communicate(timeout=10)
+    assert not psutil.pid_exists(pid)
+    assert not region.exists()
+
+
+def test_a_termination_signal_does_the_same(region: Path) -> None:
+    running = start(OBEDIENT, region.name)
+    pid = server_pid(running)
+    running.terminate()
+    running.wait(timeout=10)
+    assert not psutil.pid_exists(pid)
+    assert not region.exists()
+    running.communicate()
+
+
+def test_a_server_that_does_not_obey_is_killed_with_its_children(region: Path) -> None:
+    running = start(STUBBORN, region.name, stop_timeout_s=0.3)
+    pid = server_pid(running)
+    assert running.stderr
+    stub = int(running.stderr.readline())
+    running.communicate(timeout=10)
+    assert not psutil.pid_exists(pid)
+    wait_until(lambda: not psutil.pid_exists(stub) or psutil.Process(stub).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_server_that_ends_by_itself_passes_its_status_on(region: Path) -> None:
+    running = start("raise SystemExit(7)", region.name)
+    server_pid(running)
+    assert running.wait(timeout=10) == 7
+    assert not region.exists()
+    running.communicate()
+
+
+def test_the_server_does_not_outlive_a_killed_guard(region: Path) -> None:
+    running = start(OBEDIENT, region.name)
+    pid = server_pid(running)
+    running.kill()
+    running.communicate()
+    wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_regions_of_others_stay(region: Path) -> None:
+    running = start("", f"{region.name}_another")
+    running.communicate(timeout=10)
+    assert region.exists()
