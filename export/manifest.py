@@ -4,13 +4,7 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
-
-from .checkpoint import Checkpoint
-from .engines import Engine
-from .ensemble import ensemble_inputs
-from .facts import CELL_PX, Facts
-from .precision import Precision
-from .shared.insta_depth_shared.manifest import (
+from insta_depth_shared.manifest import (
     Defaults,
     FaceFacts,
     ImageFacts,
@@ -18,6 +12,12 @@ from .shared.insta_depth_shared.manifest import (
     Manifest,
     TextFacts,
 )
+
+from .checkpoint import Checkpoint
+from .engines import Engine
+from .ensemble import ensemble_inputs
+from .facts import CELL_PX, Facts
+from .precision import Precision
 
 _LONGER_SIDE = 1280 / 1024
 """InstantID's max_side over its min_side."""

@@ -18,9 +18,7 @@ MAX_REQUESTS = 8
 def server(miniature_repository: Path) -> Iterator[LocalTriton]:
     """Real Triton with the miniature checkpoint."""
     settings = {"INSTA_DEPTH_MAX_REQUESTS": str(MAX_REQUESTS)}
-    with LocalTriton(
-        miniature_repository, http_port=0, grpc_port=0, metrics_port=0, environment=settings
-    ) as running:
+    with LocalTriton(miniature_repository, http_port=0, grpc_port=0, metrics_port=0, environment=settings) as running:
         yield running
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypedDict
 
 import pytest
 from insta_depth import (
@@ -22,11 +23,21 @@ from insta_depth import (
 )
 from insta_depth._grpc import GrpcTransport
 
-from deploy.local import LocalTriton
+from deploy.local.server import LocalTriton, Options
 from tests.triton import toy_stream
 
-PICTURES = {"face_image": b"a face", "pose_image": b"a pose", "seed": 1}
-FREE_PORTS = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
+FREE_PORTS = Options(http_port=0, grpc_port=0, metrics_port=0)
+
+
+class Pictures(TypedDict):
+    """The attributes that every test leaves as they are."""
+
+    face_image: bytes
+    pose_image: bytes
+    seed: int
+
+
+PICTURES: Pictures = {"face_image": b"a face", "pose_image": b"a pose", "seed": 1}
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +47,14 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def toy(repository: Path) -> Iterator[LocalTriton]:
-    with LocalTriton(repository, **FREE_PORTS) as running:
+    with LocalTriton(repository, FREE_PORTS) as running:
         yield running
 
 
 @pytest.fixture
 def mortal(repository: Path) -> Iterator[LocalTriton]:
     """A server of its own for a test that breaks it."""
-    with LocalTriton(repository, **FREE_PORTS) as running:
+    with LocalTriton(repository, FREE_PORTS) as running:
         yield running
 
 
