@@ -1,0 +1,1 @@
+"""Measurements: one harness, one format of records, one report. Ratios and rates, with their conditions."""

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -59,19 +60,23 @@ class Checkpoint:
 
     def config(self, part: Path) -> dict[str, Any]:
         """Return the ``config.json`` of one network's folder."""
-        return json.loads((part / "config.json").read_text())
+        path = part / "config.json"
+        try:
+            return json.loads(path.read_text())
+        except ValueError as error:
+            raise CheckpointError(f"{path} is not JSON: {error}") from error
 
     def _check(self) -> None:
         networks = ("unet", "vae", "text_encoder", "text_encoder_2")
         needed = [
             *(self.base / name / "config.json" for name in networks),
-            self.base / "tokenizer",
-            self.base / "tokenizer_2",
+            *(self.base / name / "tokenizer_config.json" for name in ("tokenizer", "tokenizer_2")),
             self.base / "scheduler" / "scheduler_config.json",
             self.ip_adapter,
             self.identitynet / "config.json",
             self.controlnet_depth / "config.json",
             self.depth / "config.json",
+            self.depth / "preprocessor_config.json",
             self.face_detector,
             self.face_recognizer,
         ]
@@ -87,10 +92,17 @@ def load_ip_adapter(checkpoint: Checkpoint) -> dict[str, dict[str, torch.Tensor]
     """
     path = checkpoint.ip_adapter
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, ValueError):  # saved in the format before zip files, which can't be mapped
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _unpickle(path)
+    except UnpicklingError as error:
+        raise CheckpointError(f"{path} holds more than tensors, or none at all (is it Git LFS's pointer?)") from error
     missing = {"image_proj", "ip_adapter"} - set(content)
     if missing:
         raise CheckpointError(f"{path} lacks {sorted(missing)}; is it InstantID's ip-adapter.bin?")
     return content
+
+
+def _unpickle(path: Path) -> dict[str, dict[str, torch.Tensor]]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, ValueError):  # saved in the format before zip files, which can't be mapped
+        return torch.load(path, map_location="cpu", weights_only=True)

@@ -111,13 +111,14 @@ def _face_engines(facts: Facts) -> tuple[Engine, ...]:
     )
     side: Dim = facts.detector_sides[0] if facts.detector_is_fixed else Axis("side", 32)
     detector_image = Tensor("image", (1, 3, side, side), "float32")
-    crop = Tensor("image", (ROWS, 3, 112, 112), "float32")
+    crop_rows: Dim = facts.recognizer_rows or ROWS
+    crop = Tensor("image", (crop_rows, 3, 112, 112), "float32")
     return (
         Engine("face_detector", (detector_image,), outputs, sizes=({"side": 20}, {"side": 10})),
         Engine(
             "face_recognizer",
             (crop,),
-            (Tensor("embedding", (ROWS, facts.face_embedding_width), "float32"),),
+            (Tensor("embedding", (crop_rows, facts.face_embedding_width), "float32"),),
             sizes=_ROW_SIZES,
         ),
         Engine(

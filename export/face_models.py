@@ -8,9 +8,9 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
-from .detector_input import model_input
 from .engines import Axis, Engine, Tensor
 from .errors import CheckpointError
+from .face_inputs import model_input
 
 
 def convert_face_model(source: Path, engine: Engine, path: Path) -> None:

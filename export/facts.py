@@ -1,12 +1,16 @@
 """What a checkpoint says about the shapes of its networks; no weights are read into memory."""
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from transformers import AutoImageProcessor, BaseImageProcessor
+
 from .checkpoint import Checkpoint, load_ip_adapter
-from .detector_input import detector_sides
 from .errors import CheckpointError
+from .face_inputs import detector_sides, recognizer_rows
 
 CELL_PX = 64
 """Heights and widths are multiples of this many pixels, as in InstantID's own resizing."""
@@ -48,6 +52,7 @@ class Facts:
     face_embedding_width: int
     detector_sides: tuple[int, ...]
     detector_is_fixed: bool
+    recognizer_rows: int | None
     min_side: int
 
     @property
@@ -72,7 +77,7 @@ def read_facts(checkpoint: Checkpoint) -> Facts:
         text_width=text["hidden_size"],
         text_width_2=text_2["hidden_size"],
         pooled_width=text_2["projection_dim"],
-        token_count=text.get("max_position_embeddings", 77),
+        token_count=_token_count(checkpoint, text, text_2),
         time_id_count=_time_id_count(unet, text_2["projection_dim"]),
         residuals=_residuals(unet),
         middle=Residual(unet["block_out_channels"][-1], len(unet["block_out_channels"]) - 1),
@@ -82,10 +87,19 @@ def read_facts(checkpoint: Checkpoint) -> Facts:
         face_embedding_width=projector["proj_in.weight"].shape[1],
         detector_sides=sides,
         detector_is_fixed=len(sides) == 1,
+        recognizer_rows=recognizer_rows(checkpoint.face_recognizer),
         min_side=unet.get("sample_size", 128) * vae_factor,
     )
     _check_fit(checkpoint, facts, unet)
     return facts
+
+
+def _token_count(checkpoint: Checkpoint, *encoders: dict[str, Any]) -> int:
+    """Tokens a prompt is padded to: the tokenizers say, as in diffusers; no more than the encoders can read."""
+    configs = (checkpoint.base / name / "tokenizer_config.json" for name in ("tokenizer", "tokenizer_2"))
+    tokenizers = [json.loads(path.read_text()) for path in configs]
+    limits = [config["model_max_length"] for config in tokenizers if config.get("model_max_length")]
+    return min([*limits, *(encoder.get("max_position_embeddings", 77) for encoder in encoders)])
 
 
 def _time_id_count(unet: dict[str, Any], pooled_width: int) -> int:
@@ -118,18 +132,20 @@ def _reads_text(config: dict[str, Any]) -> bool:
 
 
 def _depth_input(checkpoint: Checkpoint) -> DepthInput:
+    """Ask the checkpoint's own processor: it may keep a picture's proportions, or resize, crop or pad it."""
     config = checkpoint.config(checkpoint.depth)
     backbone = config.get("backbone_config") or config
-    path = checkpoint.depth / "preprocessor_config.json"
-    processor = json.loads(path.read_text()) if path.exists() else {}
-    multiple = max(backbone.get("patch_size") or 16, processor.get("ensure_multiple_of") or 1)
-    size = processor.get("size", {"height": config.get("image_size", 384)})
-    if isinstance(size, int):
-        size = {"height": size}
-    if processor.get("keep_aspect_ratio", False):
-        return DepthInput(multiple, None)
-    height = size.get("height", size.get("shortest_edge", 384))
-    return DepthInput(multiple, (height, size.get("width", height)))
+    processor = AutoImageProcessor.from_pretrained(checkpoint.depth, backend="pil")
+    grids = [getattr(processor, name, None) for name in ("ensure_multiple_of", "size_divisor")]
+    multiple = math.lcm(backbone.get("patch_size") or config.get("patch_size") or 16, *(g for g in grids if g))
+    sizes = {_processed_size(processor, height, width) for height, width in ((192, 256), (256, 192), (320, 320))}
+    return DepthInput(multiple, sizes.pop() if len(sizes) == 1 else None)
+
+
+def _processed_size(processor: BaseImageProcessor, height: int, width: int) -> tuple[int, int]:
+    black = np.zeros((height, width, 3), np.uint8)
+    height, width = np.shape(processor(images=black, return_tensors="np")["pixel_values"])[2:]
+    return height, width
 
 
 def _check_fit(checkpoint: Checkpoint, facts: Facts, unet: dict[str, Any]) -> None:

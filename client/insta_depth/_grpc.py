@@ -24,8 +24,11 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     # A server that comes back is found within seconds; gRPC's own limit is two minutes.
-    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
 )
+
+RETURN_S = 30.0
+"""How long a request waits for a server that was there before: it may be starting anew."""
 
 PROBE_TIMEOUT_S = 5.0
 SILENCE_S = 10.0
@@ -44,21 +47,30 @@ class GrpcTransport:
         self._silence_s = silence_s
         self._channel = grpc.insecure_channel(self._url, options=_CHANNEL_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._was_there = False
 
     def stream(
         self, request: GenerationRequest, timeout_s: float | None, cancel: CancelToken
     ) -> Generator[Response, None, None]:
         """Send ``request`` on a stream of its own and yield the server's responses."""
+        self._await_return(timeout_s)
         call = self._stub.ModelStreamInfer(iter([to_message(request)]), timeout=timeout_s)
         with cancel.calling(call.cancel), self._watched(call) as watch:
             try:
                 for message in call:
+                    self._was_there = True
                     watch.heard.set()
                     yield from_message(message)
             except grpc.RpcError as error:
                 raise watch.loss or from_rpc(error, self._url, timeout_s) from None
             finally:
                 call.cancel()
+
+    def _await_return(self, timeout_s: float | None) -> None:
+        """Give a server that was there before some time; one that never was is reported at once."""
+        if self._was_there:
+            with contextlib.suppress(grpc.FutureTimeoutError):
+                grpc.channel_ready_future(self._channel).result(timeout=min(RETURN_S, timeout_s or RETURN_S))
 
     @contextlib.contextmanager
     def _watched(self, call: grpc.Call) -> Iterator["_Watch"]:
@@ -110,6 +122,7 @@ class AsyncGrpcTransport:
         self._url = _checked(url)
         self._silence_s = silence_s
         self._channel: grpc.aio.Channel | None = None
+        self._was_there = False
 
     @property
     def _stub(self) -> service_pb2_grpc.GRPCInferenceServiceStub:
@@ -119,10 +132,12 @@ class AsyncGrpcTransport:
 
     async def stream(self, request: GenerationRequest, timeout_s: float | None) -> AsyncGenerator[Response, None]:
         """Send ``request`` on a stream of its own and yield the server's responses."""
+        await self._await_return(timeout_s)
         call = self._stub.ModelStreamInfer(iter([to_message(request)]), timeout=timeout_s)
         async with self._watched(call) as watch:
             try:
                 async for message in call:
+                    self._was_there = True
                     watch.heard.set()
                     yield from_message(message)
             except grpc.RpcError as error:
@@ -134,6 +149,12 @@ class AsyncGrpcTransport:
                 raise watch.loss from None
             finally:
                 call.cancel()
+
+    async def _await_return(self, timeout_s: float | None) -> None:
+        """Give a server that was there before some time; one that never was is reported at once."""
+        if self._was_there and self._channel is not None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._channel.channel_ready(), min(RETURN_S, timeout_s or RETURN_S))
 
     @contextlib.asynccontextmanager
     async def _watched(self, call: grpc.aio.Call) -> AsyncIterator["_Watch"]:

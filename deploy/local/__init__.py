@@ -1,6 +1,6 @@
 """Triton on a laptop or in CI: the real server from a wheel, without a container and without a GPU."""
 
 from .errors import LocalTritonError
-from .server import LocalTriton
+from .server import ON_FREE_PORTS, LocalTriton, Options
 
-__all__ = ["LocalTriton", "LocalTritonError"]
+__all__ = ["ON_FREE_PORTS", "LocalTriton", "LocalTritonError", "Options"]

@@ -3,6 +3,9 @@
 Runs as a process of its own: it starts the server, and ends it when its standard input closes, which is
 what happens when the process that started it stops it, ends or is killed. Afterwards it ends the stub
 processes that are left and removes their regions in /dev/shm. Standard library only, so that it starts at once.
+
+It also starts the server anew when a model's process dies: Triton 2.51 would neither end the requests that this
+process was answering nor start another, and would still call itself ready.
 """
 
 import argparse
@@ -11,6 +14,7 @@ import ctypes
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +22,8 @@ from types import FrameType
 
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.1
+_MOST_STARTS = 100
+"""A server that keeps losing a process is broken; each start takes seconds, so this is no busy loop."""
 
 
 def main() -> int:
@@ -25,28 +31,46 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shared-memory-prefix", required=True, help="names in /dev/shm to remove afterwards")
     parser.add_argument("--stop-timeout-s", type=float, required=True)
+    parser.add_argument("--address", nargs=2, required=True, help="host and port that it opens when all is loaded")
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _stop_asked)
-    try:
-        return _run(arguments.command, arguments.stop_timeout_s)
-    finally:
-        _remove_shared_memory(arguments.shared_memory_prefix)
+    host, port = arguments.address
+    for _ in range(_MOST_STARTS):
+        try:
+            return _run(arguments.command, arguments.stop_timeout_s, (host, int(port)))
+        except StubDied as died:
+            _say(f"the process of {died} has died; the server starts anew")
+        finally:
+            _remove_shared_memory(arguments.shared_memory_prefix)
+    _say(f"gave up after {_MOST_STARTS} starts")
+    return 1
 
 
-def _run(command: list[str], stop_timeout_s: float) -> int:
+class StubDied(Exception):
+    """A model's process is gone, which the server does not replace."""
+
+
+def _say(message: str) -> None:
+    print(f"guard: {message}", file=sys.stderr, flush=True)  # noqa: T201 - standard error is the log file
+
+
+def _run(command: list[str], stop_timeout_s: float, address: tuple[str, int]) -> int:
     # The server's output goes where our standard error goes: the log file.
     server = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True, preexec_fn=_die_with_parent
     )
     try:
         os.write(sys.stdout.fileno(), f"{server.pid}\n".encode())
-        _wait(server)
+        _wait(server, address)
+    except StubDied:
+        server.kill()  # at once: every stream that hangs on it ends with an error
+        _end(server, stop_timeout_s)
+        raise
     except (SystemExit, BrokenPipeError):
         pass
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        _end(server, stop_timeout_s)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _end(server, stop_timeout_s)
     return server.returncode
 
 
@@ -59,12 +83,54 @@ def _stop_asked(_signal: int, _frame: FrameType | None) -> None:
     raise SystemExit
 
 
-def _wait(server: "subprocess.Popen[bytes]") -> None:
-    """Return when the server has ended or our standard input is closed."""
+def _wait(server: "subprocess.Popen[bytes]", address: tuple[str, int]) -> None:
+    """Return when the server has ended or our standard input is closed; raises `StubDied`.
+
+    Stubs count only while the server listens: as it loads, and as it stops, they come and go.
+    """
+    stubs: dict[int, str] = {}
     while server.poll() is None:
         readable, _, _ = select.select([sys.stdin], [], [], _POLL_S)
         if readable:
             return
+        if not stubs and _is_open(address):
+            stubs = {pid: _name(pid) for pid in _children(server.pid)}
+        for pid, name in stubs.items():
+            if _has_ended(pid) and _is_open(address):
+                raise StubDied(name)
+
+
+def _is_open(address: tuple[str, int]) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(address, timeout=1):
+        return True
+    return False
+
+
+def _children(pid: int) -> set[int]:
+    return {int(path.name) for path in Path("/proc").glob("[0-9]*") if _state(int(path.name))[1] == pid}
+
+
+def _has_ended(pid: int) -> bool:
+    return _state(pid)[0] in ("", "Z")
+
+
+def _state(pid: int) -> tuple[str, int]:
+    """Return the state's letter and the parent of a process; no letter for one that is gone."""
+    try:
+        # The name before them, in parentheses, may hold anything.
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except (OSError, ValueError):
+        return "", 0
+    return state, int(parent)
+
+
+def _name(pid: int) -> str:
+    """What the stub runs: its first argument is ``<repository>/<model>/<version>/model.py``."""
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return str(pid)
+    return arguments[1] if len(arguments) > 1 else str(pid)
 
 
 def _end(server: "subprocess.Popen[bytes]", timeout_s: float) -> None:

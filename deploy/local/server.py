@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+import psutil
+
 from . import log, preflight, runtime, wheel
 from .errors import StartFailed
 
@@ -39,14 +41,17 @@ class Options:
     metrics_port: int = 8002
     response_cache_bytes: int = 64 << 20
     start_timeout_s: float = 600.0
-    stop_timeout_s: float = 30.0
-    """After this long the server is killed."""
+    stop_timeout_s: float = 8.0
+    """After this long the server is killed: one that answers a unary request when asked to stop never would."""
     log_path: Path | None = None
     """``build/triton/logs/<repository>-<http port>.log`` by default, overwritten at each start."""
     environment: Mapping[str, str] | None = None
     """Settings for the models (``INSTA_DEPTH_…``) on top of those of this process."""
     more_arguments: Sequence[str] = ()
     """Further arguments of ``tritonserver``, as they are."""
+
+
+ON_FREE_PORTS = Options(http_port=0, grpc_port=0, metrics_port=0)
 
 
 class LocalTriton:
@@ -65,7 +70,6 @@ class LocalTriton:
     ) -> None:
         self.repository = Path(repository).resolve()
         self.options = _with_ports(replace(options or Options(), **changes))
-        self.pid = 0
         self._on_progress = on_progress or (lambda ready, total: None)
         self._guard: subprocess.Popen[str] | None = None
 
@@ -94,6 +98,15 @@ class LocalTriton:
     def models(self) -> list[str]:
         """Names of the repository's models."""
         return sorted(config.parent.name for config in self.repository.glob("*/config.pbtxt"))
+
+    @property
+    def pid(self) -> int:
+        """Of the server's process, 0 where there is none; the guard may start another in its place."""
+        if self._guard is None:
+            return 0
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return next((child.pid for child in psutil.Process(self._guard.pid).children()), 0)
+        return 0
 
     def __enter__(self) -> "LocalTriton":
         self.start()
@@ -145,7 +158,8 @@ class LocalTriton:
         prepared = runtime.prepare(files)
         prefix = f"insta_depth_{os.getpid()}_{uuid.uuid4().hex[:8]}_"
         guard = [sys.executable, "-I", str(_GUARD), "--shared-memory-prefix", prefix]
-        guard += ["--stop-timeout-s", str(self.options.stop_timeout_s), "--"]
+        guard += ["--stop-timeout-s", str(self.options.stop_timeout_s)]
+        guard += ["--address", self.options.host, str(self.options.http_port), "--"]
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("w") as log_file:
             self._guard = subprocess.Popen(
@@ -157,7 +171,7 @@ class LocalTriton:
                 text=True,
                 start_new_session=True,
             )
-        self.pid = int(_pipe(self._guard.stdout).readline() or 0)
+        _pipe(self._guard.stdout).readline()  # the server's process exists
         logger.info("Triton (pid %d) is starting; its log is %s", self.pid, self.log_path)
 
     def _arguments(self, files: wheel.TritonFiles, prepared: runtime.Runtime, prefix: str) -> Iterator[str]:

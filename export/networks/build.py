@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, ModelMixin, UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
 from torch import nn
 from transformers import (
     AutoModelForDepthEstimation,
@@ -25,6 +26,7 @@ from .text_encoder import TextEncoder, TextEncoder2
 from .unet import UNet
 from .vae_decoder import VaeDecoder
 
+diffusers_logging.disable_progress_bar()
 transformers_logging.disable_progress_bar()
 
 Builder = Callable[[Checkpoint, Facts, torch.dtype], nn.Module]
@@ -42,20 +44,25 @@ def network_precision(name: str, checkpoint: Checkpoint, precision: Precision) -
     return Precision.FP32 if upcast and precision is Precision.FP16 else precision
 
 
-def _variant(folder: Path, stem: str) -> str | None:
+def _variant(folder: Path) -> str | None:
     """The published folders hold full weights, fp16 ones, or both; full ones are preferred."""
-    files = [path.name for path in folder.glob(f"{stem}*.safetensors*")]
-    return "fp16" if files and all(".fp16." in name for name in files) else None
+    weights = [path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".bin")]
+    return "fp16" if weights and all(".fp16" in name for name in weights) else None
 
 
 def _diffusers(kind: type[ModelMixin], folder: Path, dtype: torch.dtype) -> ModelMixin:
-    variant = _variant(folder, "diffusion_pytorch_model")
-    return kind.from_pretrained(folder, torch_dtype=dtype, variant=variant, low_cpu_mem_usage=True)
+    return kind.from_pretrained(folder, torch_dtype=dtype, variant=_variant(folder), low_cpu_mem_usage=True)
+
+
+def _denoiser(kind: type[ModelMixin], folder: Path, dtype: torch.dtype) -> ModelMixin:
+    """A UNet or ControlNet, which joins the sizes' embedding (fp32) to the text's: ONNX joins equal types only."""
+    network = _diffusers(kind, folder, dtype)
+    network.add_time_proj.register_forward_hook(lambda _module, _inputs, embedding: embedding.to(network.dtype))
+    return network
 
 
 def _transformers(kind: type[PreTrainedModel], folder: Path, dtype: torch.dtype) -> PreTrainedModel:
-    variant = _variant(folder, "model")
-    return kind.from_pretrained(folder, dtype=dtype, variant=variant, attn_implementation="sdpa")
+    return kind.from_pretrained(folder, dtype=dtype, variant=_variant(folder))
 
 
 def _text_encoder(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
@@ -75,18 +82,18 @@ def _depth_estimator(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -
 
 
 def _identitynet(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
-    controlnet = _diffusers(ControlNetModel, checkpoint.identitynet, dtype)
+    controlnet = _denoiser(ControlNetModel, checkpoint.identitynet, dtype)
     residuals = (*facts.residuals, facts.middle)
     return IdentityNet(controlnet, [facts.vae_factor * 2**residual.level for residual in residuals])
 
 
 def _controlnet_depth(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
-    controlnet = _diffusers(ControlNetModel, checkpoint.controlnet_depth, dtype)
+    controlnet = _denoiser(ControlNetModel, checkpoint.controlnet_depth, dtype)
     return ControlNetDepth(controlnet) if facts.depth_net_reads_text else ControlNetDepthSmall(controlnet)
 
 
 def _unet(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
-    unet = _diffusers(UNet2DConditionModel, checkpoint.base / "unet", dtype)
+    unet = _denoiser(UNet2DConditionModel, checkpoint.base / "unet", dtype)
     weights = load_ip_adapter(checkpoint)["ip_adapter"]
     add_face_attention(unet, {name: weight.to(dtype) for name, weight in weights.items()})
     return UNet(unet, facts.vae_factor, len(facts.residuals) + 1)

@@ -1,8 +1,10 @@
 """A transformers depth-estimation model (DPT, Depth Anything)."""
 
 import torch
+import torch.nn.functional as F
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import DepthAnythingForDepthEstimation, PreTrainedModel
+from transformers.models.depth_anything.modeling_depth_anything import DepthAnythingDepthEstimationHead
 
 
 class DepthEstimator(nn.Module):
@@ -11,7 +13,26 @@ class DepthEstimator(nn.Module):
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
+        if isinstance(model, DepthAnythingForDepthEstimation):
+            model.head = _AnySizeHead(model.head)
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """pixel_values (B, 3, h, w) → predicted_depth (B, h', w'), larger = nearer."""
         return self.model(pixel_values).predicted_depth
+
+
+class _AnySizeHead(nn.Module):
+    """Depth Anything's head. Its own ``forward`` takes the size through ``int``, which an export freezes."""
+
+    def __init__(self, head: DepthAnythingDepthEstimationHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, hidden_states: list[torch.Tensor], patch_height: int, patch_width: int) -> torch.Tensor:
+        """Feature maps, the last one (B, C, ·, ·) → (B, h, w), h and w being that many patches."""
+        head = self.head
+        size = (patch_height * head.patch_size, patch_width * head.patch_size)
+        features = head.conv1(hidden_states[head.head_in_index])
+        features = F.interpolate(features, size, mode="bilinear", align_corners=True)
+        depth = head.conv3(head.activation1(head.conv2(features)))
+        return (head.activation2(depth) * head.max_depth).squeeze(1)

@@ -38,7 +38,7 @@ def conditions_of(url: str, repository: Path, face: bytes, pose: bytes, region: 
     image = resized(pose)
     height, width = image.shape[:2]
     pixels = DepthProcessor(orchestrator / "depth_processor")(image)
-    predicted = infer(url, "depth_estimator", {"pixel_values": pixels}, "predicted_depth")
+    predicted = infer(url, "depth_estimator", {"pixel_values": pixels.astype(manifest.numpy_dtype)}, "predicted_depth")
     return Conditions(
         embedding=infer(url, "face_analysis", {"image": resized(face)}, "embedding"),
         keypoints=draw_face_keypoints(infer(url, "face_analysis", {"image": image}, "keypoints"), height, width),

@@ -15,11 +15,10 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from deploy.local import LocalTriton
+from deploy.local import ON_FREE_PORTS, LocalTriton
 from deploy.local.errors import PortTaken, StartFailed
 from tests.triton import toy_repository
 
-FREE_PORTS = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
 ROOT = Path(__file__).parents[2]
 
 
@@ -36,7 +35,7 @@ def lone_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(toys: Path) -> Iterator[LocalTriton]:
-    with LocalTriton(toys, environment={"INSTA_DEPTH_TOY": "passed on"}, **FREE_PORTS) as running:
+    with LocalTriton(toys, ON_FREE_PORTS, environment={"INSTA_DEPTH_TOY": "passed on"}) as running:
         yield running
 
 
@@ -109,6 +108,13 @@ def test_text_and_settings_reach_a_python_model(client: triton.InferenceServerCl
     assert result.as_numpy("setting").tolist() == [b"passed on"]
 
 
+def test_arrays_of_any_layout_leave_a_python_model_unchanged(client: triton.InferenceServerClient) -> None:
+    result = infer(client, "reader", text=np.array([b""], dtype=object))
+    assert result.as_numpy("strided").tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert result.as_numpy("empty").shape == (0,)
+    assert result.as_numpy("read_only").tobytes() == b"abc"
+
+
 def test_requests_are_batched_and_each_gets_its_own_rows(client: triton.InferenceServerClient) -> None:
     before = execution_count(client, "adder")
     requests = [rows(1, start=100.0 * index) for index in range(8)]
@@ -142,14 +148,14 @@ def test_a_bad_request_does_not_take_its_batch_with_it(client: triton.InferenceS
 
 def test_progress_ends_with_all_models(lone_toy: Path) -> None:
     seen: list[tuple[int, int]] = []
-    with LocalTriton(lone_toy, on_progress=lambda ready, total: seen.append((ready, total)), **FREE_PORTS) as server:
+    with LocalTriton(lone_toy, ON_FREE_PORTS, on_progress=lambda ready, total: seen.append((ready, total))) as server:
         assert len(server.models) == len(list(lone_toy.iterdir()))
     assert seen == sorted(seen)
     assert seen[-1] == (len(server.models), len(server.models))
 
 
 def test_nothing_is_left_after_a_stop_even_with_a_client_connected(lone_toy: Path) -> None:
-    with LocalTriton(lone_toy, **FREE_PORTS) as server:
+    with LocalTriton(lone_toy, ON_FREE_PORTS) as server:
         family = [server.pid, *(child.pid for child in psutil.Process(server.pid).children(recursive=True))]
         regions = shared_memory(server.pid)
         client = triton.InferenceServerClient(server.grpc_url)
@@ -164,6 +170,25 @@ def shared_memory(pid: int) -> list[Path]:
     """Regions in /dev/shm that the process has mapped."""
     mapped = {mapping.path for mapping in psutil.Process(pid).memory_maps()}
     return [Path(path) for path in mapped if path.startswith("/dev/shm/")]
+
+
+def test_a_model_whose_process_is_killed_is_back_soon(lone_toy: Path) -> None:
+    with LocalTriton(lone_toy, ON_FREE_PORTS) as server:
+        first = server.pid
+        (stub,) = psutil.Process(first).children()
+        stub.kill()
+        wait_until(lambda: server.pid not in (0, first))
+        with triton.InferenceServerClient(server.grpc_url) as client:
+            wait_until(lambda: is_ready(client))
+            infer(client, "reader", text=np.array([b""], dtype=object))
+    assert not psutil.pid_exists(first)
+
+
+def is_ready(client: triton.InferenceServerClient) -> bool:
+    try:
+        return client.is_server_ready()
+    except InferenceServerException:
+        return False
 
 
 def test_the_server_goes_when_the_process_that_started_it_is_killed(lone_toy: Path) -> None:
@@ -193,7 +218,7 @@ def wait_until(condition, timeout_s: float = 15) -> None:  # type: ignore[no-unt
 def test_a_second_server_on_the_same_port_says_who_has_it(lone_toy: Path, server: LocalTriton) -> None:
     with (
         pytest.raises(PortTaken) as refused,
-        LocalTriton(lone_toy, **FREE_PORTS | {"http_port": server.options.http_port}),
+        LocalTriton(lone_toy, ON_FREE_PORTS, http_port=server.options.http_port),
     ):
         pass
     assert f"Port {server.options.http_port} (http)" in refused.value.what
@@ -203,7 +228,7 @@ def test_a_second_server_on_the_same_port_says_who_has_it(lone_toy: Path, server
 def test_a_model_that_does_not_load_is_named_with_its_reason(tmp_path: Path) -> None:
     version = toy_repository.model(tmp_path, "broken", 'backend: "python"')
     (version / "model.py").write_text("import a_package_that_nobody_has\n")
-    with pytest.raises(StartFailed, match=r"'broken'.*a_package_that_nobody_has"), LocalTriton(tmp_path, **FREE_PORTS):
+    with pytest.raises(StartFailed, match=r"'broken'.*a_package_that_nobody_has"), LocalTriton(tmp_path, ON_FREE_PORTS):
         pass
 
 

@@ -20,7 +20,14 @@ class TritonPythonModel:
     def answer(self, request):
         text = pb_utils.get_input_tensor_by_name(request, "text").as_numpy()
         setting = np.array([os.environ.get("INSTA_DEPTH_TOY", "").encode()], dtype=object)
-        return pb_utils.InferenceResponse([pb_utils.Tensor("text_out", text), pb_utils.Tensor("setting", setting)])
+        outputs = {
+            "text_out": text,
+            "setting": setting,
+            "strided": np.arange(6.0).reshape(2, 3).T,
+            "empty": np.zeros(0, np.float32),
+            "read_only": np.frombuffer(b"abc", np.int8),
+        }
+        return pb_utils.InferenceResponse([pb_utils.Tensor(*output) for output in outputs.items()])
 """
 
 _PYTHON_CONFIG = """
@@ -28,7 +35,10 @@ backend: "python"
 input [ { name: "text" data_type: TYPE_STRING dims: [ -1 ] } ]
 output [
   { name: "text_out" data_type: TYPE_STRING dims: [ -1 ] },
-  { name: "setting" data_type: TYPE_STRING dims: [ 1 ] }
+  { name: "setting" data_type: TYPE_STRING dims: [ 1 ] },
+  { name: "strided" data_type: TYPE_FP64 dims: [ 3, 2 ] },
+  { name: "empty" data_type: TYPE_FP32 dims: [ -1 ] },
+  { name: "read_only" data_type: TYPE_INT8 dims: [ 3 ] }
 ]
 instance_group [ { kind: KIND_CPU count: 1 } ]
 """

@@ -3,9 +3,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from export.detector_input import detector_sides
 from export.engines import Axis, Engine, Tensor
 from export.errors import CheckpointError
+from export.face_inputs import detector_sides, recognizer_rows
 from export.face_models import convert_face_model
 from export.parity import open_session
 
@@ -52,3 +52,30 @@ def test_a_detector_without_keypoints_is_refused(tmp_path):
     source = _published(tmp_path / "published.onnx", ["?", "?"], 11, outputs=1)
     with pytest.raises(CheckpointError, match="2 outputs expected, found 1"):
         convert_face_model(source, ENGINE, tmp_path / "model.onnx")
+
+
+def test_a_recogniser_that_is_fixed_to_one_row_stays_so(tmp_path):
+    source = tmp_path / "published.onnx"
+    nodes = [helper.make_node("Reshape", ["input.1", "shape"], ["1333"])]
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [1, 12])
+    image = helper.make_tensor_value_info("input.1", TensorProto.FLOAT, [1, 3, 2, 2])
+    embedding = helper.make_tensor_value_info("1333", TensorProto.FLOAT, [1, 12])
+    graph = helper.make_graph(nodes, "arcface", [image], [embedding], [shape])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), source)
+    rows = recognizer_rows(source)
+    engine = Engine(
+        "face_recognizer",
+        (Tensor("image", (rows, 3, 2, 2), "float32"),),
+        (Tensor("embedding", (rows, 12), "float32"),),
+    )
+    convert_face_model(source, engine, tmp_path / "model.onnx")
+    assert open_session(tmp_path / "model.onnx").get_inputs()[0].shape == [1, 3, 2, 2]
+
+
+def test_a_recogniser_of_any_number_of_rows_is_told_from_a_fixed_one(tmp_path):
+    source = _published(tmp_path / "published.onnx", [112, 112], 11, outputs=1)
+    model = onnx.load(source)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "None"
+    onnx.save(model, tmp_path / "free.onnx")
+    assert recognizer_rows(source) == 1
+    assert recognizer_rows(tmp_path / "free.onnx") is None

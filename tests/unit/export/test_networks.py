@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
 import torch
+from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
 from export.checkpoint import Checkpoint, load_ip_adapter
 from export.engines import engine_table, sample_inputs
 from export.errors import CheckpointError
 from export.facts import read_facts
-from export.networks import region
+from export.networks import build, region
 from export.networks.build import build_network
+from export.networks.depth_estimator import DepthEstimator
 from export.networks.face_attention import add_face_attention
 from export.precision import Precision
 from tests.conftest import write_tiny_checkpoint
@@ -116,3 +118,45 @@ def test_the_decoder_rounds_as_diffusers_does(checkpoint, run):
     (expected,) = VaeImageProcessor().postprocess(decoded, output_type="pil")
     (image,) = run("vae_decoder", latents=latents.numpy())
     assert np.abs(image[0].numpy().astype(int) - np.asarray(expected).astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize(("names", "variant"), [
+    (["model.safetensors", "model.fp16.safetensors"], None),
+    (["model.fp16.safetensors"], "fp16"),
+    (["model.fp16-00001-of-00002.safetensors", "model.safetensors.index.fp16.json"], "fp16"),
+    (["model-00001-of-00002.fp16.safetensors"], "fp16"),
+    (["diffusion_pytorch_model.fp16.bin"], "fp16"),
+    (["pytorch_model.bin"], None),
+])  # fmt: skip
+def test_half_precision_weights_are_read_where_there_are_no_others(tmp_path, names, variant):
+    for name in names:
+        (tmp_path / name).touch()
+    assert build._variant(tmp_path) == variant
+
+
+@pytest.mark.parametrize("name", ["identitynet", "unet"])
+def test_what_onnx_concatenates_is_of_one_type(checkpoint, name):
+    module = build_network(name, checkpoint, read_facts(checkpoint), Precision.FP16)
+    (embed,) = (part for path, part in module.named_modules() if path.endswith("add_time_proj"))
+    assert embed(torch.ones(6)).dtype == torch.float16
+
+
+def test_depth_anything_is_exported_for_any_size():
+    backbone = Dinov2Config(
+        hidden_size=12, num_hidden_layers=4, num_attention_heads=1, image_size=28, patch_size=14,
+        out_features=["stage1", "stage2", "stage3", "stage4"], reshape_hidden_states=False,
+    )  # fmt: skip
+    config = DepthAnythingConfig(
+        backbone_config=backbone, reassemble_hidden_size=12, neck_hidden_sizes=[4, 4, 4, 4],
+        fusion_hidden_size=4, head_hidden_size=4,
+    )  # fmt: skip
+    model = DepthAnythingForDepthEstimation(config).eval()
+    pixels = torch.rand(1, 3, 42, 56)
+    with torch.no_grad():
+        expected = model(pixels).predicted_depth
+        estimator = DepthEstimator(model)
+        height, width = torch.export.Dim("height", max=9), torch.export.Dim("width", max=9)
+        exported = torch.export.export(
+            estimator, (torch.rand(1, 3, 56, 70),), dynamic_shapes=({2: 14 * height, 3: 14 * width},), strict=False
+        )
+        torch.testing.assert_close(exported.module()(pixels), expected)

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from export.checkpoint import Checkpoint
-from export.engines import engine_table
+from export.engines import ROWS, Engine, Tensor, engine_table
 from export.errors import ParityError
 from export.facts import read_facts
 from export.networks.build import build_network
-from export.onnx_export import export_onnx
+from export.onnx_export import _CastAtBorder, export_onnx
 from export.parity import TOLERANCE, check_module, open_session
 from export.precision import Precision
 from export.repository import Export
@@ -34,6 +34,22 @@ def test_a_network_is_exported_in_the_precision_asked_for(checkpoint, tmp_path, 
     assert expected in {tensor.data_type for tensor in graph.initializer}
     border = onnx.TensorProto.FLOAT16 if precision is Precision.FP16 else onnx.TensorProto.FLOAT
     assert graph.input[0].type.tensor_type.elem_type == border
+
+
+def test_a_timestep_is_not_rounded_to_bf16():
+    step = Engine("step", (Tensor("sample", (ROWS, 4)), Tensor("timestep", (ROWS, 1), "float32")), ())
+    border = _CastAtBorder(lambda *inputs: inputs, step)
+    _, timestep = border(torch.zeros(1, 4), torch.tensor([[981.0]]))
+    assert timestep.item() == 981
+
+
+def test_a_network_that_cannot_run_here_is_not_passed_as_checked(checkpoint, tmp_path):
+    facts = read_facts(checkpoint)
+    engine = engine_table(facts)["identity_projector"]
+    module = build_network(engine.name, checkpoint, facts, Precision.BF16)
+    export_onnx(module, engine, tmp_path / "model.onnx", Precision.BF16)
+    with pytest.raises(ParityError, match="cannot run it in bf16"):
+        list(check_module(module, engine, tmp_path / "model.onnx", Precision.BF16))
 
 
 def test_the_tables_names_and_axes_are_the_files(checkpoint, tmp_path):

@@ -146,8 +146,8 @@ def _session_options(parameters: dict[str, dict[str, str]]) -> ort.SessionOption
     options = ort.SessionOptions()
     options.intra_op_num_threads = number("intra_op_thread_count", len(os.sched_getaffinity(0)))
     options.inter_op_num_threads = number("inter_op_thread_count", 1)
-    # Two engines of one step run at the same time: threads that wait must not take the other's cores.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+    # Two engines of one step run at the same time: a thread that waits must not hold a core that the other needs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
 

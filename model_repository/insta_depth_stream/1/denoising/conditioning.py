@@ -57,12 +57,13 @@ def depth_picture(predicted_depth: np.ndarray, height_px: int, width_px: int) ->
 
     A flat prediction, which has no nearest point, gives zeros.
     """
-    depth = torch.from_numpy(predicted_depth.astype(np.float32))[None]
     size = (height_px, width_px)
+    if predicted_depth.min() == predicted_depth.max():  # asked before resizing, which adds rounding noise
+        return np.zeros((3, *size), np.float32)
+    depth = torch.from_numpy(predicted_depth.astype(np.float32))[None]
     resized = torch.nn.functional.interpolate(depth, size, mode="bicubic", align_corners=False)[0, 0].numpy()
-    span = resized.max() - resized.min()
-    normalised = (resized - resized.min()) / span if span > 0 else np.zeros_like(resized)
-    return np.broadcast_to(normalised, (3, *size))
+    low, high = resized.min(), resized.max()
+    return np.broadcast_to((resized - low) / (high - low), (3, *size))
 
 
 class DepthProcessor:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from insta_depth_shared.errors import Cancelled, InstaDepthError, NoFace, Overlo
 from insta_depth_shared.manifest import Manifest
 from insta_depth_shared.pictures import PictureLimits, decode_picture, encode_picture, resize_for_model
 
-from .conditioning import Conditioning, DepthProcessor, depth_picture, draw_face_keypoints, face_region_mask
+from .conditioning import Conditioning, depth_picture, draw_face_keypoints, face_region_mask
 from .loop import Denoising, preview
 from .metrics import Metrics
 from .networks import (
@@ -93,14 +93,17 @@ class Stopwatch:
 
 
 class Generation:
-    """Turns requests into pictures, as many at once as the settings allow."""
+    """Turns requests into pictures, as many at once as the settings allow.
+
+    ``depth_processor``: (H, W, 3) uint8 RGB → the depth estimator's pixel_values, as `DepthProcessor` makes them.
+    """
 
     def __init__(
         self,
         networks: Networks,
         manifest: Manifest,
         settings: Settings,
-        depth_processor: DepthProcessor,
+        depth_processor: Callable[[np.ndarray], np.ndarray],
         metrics: Metrics,
     ) -> None:
         self._networks = networks

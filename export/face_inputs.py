@@ -1,8 +1,9 @@
-"""The input sizes of a published SCRFD file."""
+"""What the published face files fix about their inputs."""
 
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import ModelProto, ValueInfoProto
 
 from .errors import CheckpointError
@@ -13,7 +14,7 @@ DETECTOR_SIDES = (640, 320, 160)
 
 def detector_sides(path: Path) -> tuple[int, ...]:
     """Return the detector's input sizes: its own where the file fixes one, else `DETECTOR_SIDES`."""
-    model = onnx.load(path, load_external_data=False)
+    model = _read(path)
     height, width = model_input(model, path).type.tensor_type.shape.dim[2:4]
     if not (height.dim_value and width.dim_value):
         return DETECTOR_SIDES
@@ -22,6 +23,19 @@ def detector_sides(path: Path) -> tuple[int, ...]:
             f"{path}: a square input is needed, this one is fixed to {height.dim_value}×{width.dim_value}"
         )
     return (height.dim_value,)
+
+
+def recognizer_rows(path: Path) -> int | None:
+    """Return the batch that the recogniser was saved with, or None where it takes any."""
+    model = _read(path)
+    return model_input(model, path).type.tensor_type.shape.dim[0].dim_value or None
+
+
+def _read(path: Path) -> ModelProto:
+    try:
+        return onnx.load(path, load_external_data=False)
+    except DecodeError as error:
+        raise CheckpointError(f"{path} is not an ONNX file (is it whole, and not Git LFS's pointer?)") from error
 
 
 def model_input(model: ModelProto, path: Path) -> ValueInfoProto:

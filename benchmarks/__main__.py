@@ -1,0 +1,79 @@
+"""``python -m benchmarks [batching|overhead|all]``: measure, keep every record, and write one report."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from . import harness, records, report, rows, wide_checkpoint
+from .conditions import conditions
+from .options import Options
+from .records import Record
+
+_BENCHMARKS = list(dict.fromkeys(row.benchmark for row in rows.ROWS))
+_RECORDS, _REPORT = "records.jsonl", "report.md"
+
+
+def main() -> int:
+    """Measure; the exit status is 1 where a row failed or missed its target."""
+    parsed = _parse()
+    options = Options(parsed.repository, parsed.pictures, parsed.wide_repository, parsed.repeats)
+    if parsed.command == "row":
+        harness.measure_here(rows.named(parsed.benchmark, parsed.name), options)
+        return 0
+    return _run(parsed, options)
+
+
+def _parse() -> argparse.Namespace:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--repository", type=Path, default=Path("build/miniature"), help="for batching")
+    shared.add_argument(
+        "--wide-repository", type=Path, default=Path("build/wide"), help="for overhead; made if missing"
+    )
+    shared.add_argument("--checkpoint", type=Path, default=Path("build/miniature-checkpoint"), help="the miniature's")
+    shared.add_argument("--pictures", type=Path, help="with face.png and pose.png (CHECKPOINT/pictures)")
+    shared.add_argument("--repeats", type=int, default=7, help="pairs of runs in a comparison (%(default)s)")
+    shared.add_argument("--output", type=Path, default=Path("build/benchmarks"), help="for records and report")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in (*_BENCHMARKS, "all"):
+        commands.add_parser(name, parents=[shared], help=f"every row of {name}" if name != "all" else "everything")
+    one = commands.add_parser("row", parents=[shared], help="one row in this process (used for each by the others)")
+    one.add_argument("benchmark", choices=_BENCHMARKS)
+    one.add_argument("name")
+    parsed = parser.parse_args()
+    parsed.pictures = parsed.pictures or parsed.checkpoint / "pictures"
+    return parsed
+
+
+def _run(parsed: argparse.Namespace, options: Options) -> int:
+    console = Console()
+    chosen = [row for row in rows.ROWS if parsed.command in (row.benchmark, "all")]
+    if any(row.benchmark == "overhead" for row in chosen):
+        with console.status("making the wide checkpoint"):
+            wide_checkpoint.prepare(parsed.checkpoint, options.wide_repository)
+    found: list[Record] = []
+    for row in chosen:
+        with console.status(f"{row.benchmark}: {row.name}"):
+            found.append(harness.run(row, _arguments(options), conditions()))
+        records.append(parsed.output / _RECORDS, found[-1])
+    for table in report.tables(found):
+        console.print(table)
+    (parsed.output / _REPORT).write_text(report.markdown(found))
+    console.print(f"Report and records are in {os.path.relpath(parsed.output)}", highlight=False)
+    return 0 if all(record.is_met for record in found) else 1
+
+
+def _arguments(options: Options) -> list[str]:
+    paths = {
+        "--repository": options.repository,
+        "--pictures": options.pictures,
+        "--wide-repository": options.wide_repository,
+    }
+    return [part for flag, path in paths.items() for part in (flag, str(path))] + ["--repeats", str(options.repeats)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""What all rows are given."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where things are. ``pictures`` holds ``face.png`` and ``pose.png``.
+
+    ``wide_repository`` has a step that takes long enough for the cost of orchestration to be told from noise.
+    """
+
+    repository: Path
+    pictures: Path
+    wide_repository: Path
+    repeats: int = 5
+
+    @property
+    def face(self) -> bytes:
+        """The picture of the person, a file's bytes."""
+        return (self.pictures / "face.png").read_bytes()
+
+    @property
+    def pose(self) -> bytes:
+        """The picture of the pose."""
+        return (self.pictures / "pose.png").read_bytes()

@@ -1,0 +1,58 @@
+"""The one format in which every measurement is kept: a JSON object a line."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+Measured = dict[str, float | int | str]
+"""What a row found, by name with its unit at the end; a name without one is a ratio or a count."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one of the measured values has to be."""
+
+    name: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def is_met(self, measured: Mapping[str, Any]) -> bool:
+        """Whether ``measured`` lies within the limits."""
+        value = float(measured[self.name])
+        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
+
+    def __str__(self) -> str:
+        limits = {"≥": self.at_least, "≤": self.at_most}
+        return f"{self.name} " + " and ".join(
+            f"{sign} {limit:g}" for sign, limit in limits.items() if limit is not None
+        )
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of one run. ``is_met`` is None where there is no target, or the row failed with ``error``."""
+
+    benchmark: str
+    row: str
+    started_at: str
+    took_s: float
+    measured: Measured
+    target: str
+    is_met: bool | None
+    error: str
+    conditions: dict[str, Any]
+
+
+def append(path: Path, record: Record) -> None:
+    """Add ``record`` to the file of all runs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
+
+
+def load(path: Path) -> Iterable[Record]:
+    """Yield the records of a file, oldest first."""
+    for line in path.read_text().splitlines():
+        yield Record(**json.loads(line))

@@ -1,0 +1,68 @@
+"""Every row that can be measured."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from . import batching, overhead
+from .batching import Load
+from .options import Options
+from .records import Measured, Target
+
+_SHARED_STEPS = Target("rows_share", at_least=0.85)
+_CHEAP_ORCHESTRATION = Target("loop_ratio", at_most=1.10)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement, made in a process of its own."""
+
+    benchmark: str
+    name: str
+    measure: Callable[[Options], Measured]
+    target: Target
+
+
+def _alike(count: int, **attributes: float) -> list[dict[str, float]]:
+    return [{"seed": index, **attributes} for index in range(count)]
+
+
+def _mixed(count: int) -> list[dict[str, float]]:
+    """Every second request unguided, each with a number of steps of its own."""
+    return [
+        {"seed": index, "guidance_scale": 1 + 2 * (index % 2), "num_inference_steps": 20 + 5 * index}
+        for index in range(count)
+    ]
+
+
+ROWS = (
+    Row(
+        "batching",
+        "8 requests, 50 ms apart, guidance 3, 10 steps",
+        partial(batching.measure, load=Load(_alike(8, guidance_scale=3, num_inference_steps=10))),
+        _SHARED_STEPS,
+    ),
+    Row(
+        "batching",
+        "8 requests, 50 ms apart, guidance 3, 50 steps",
+        partial(batching.measure, load=Load(_alike(8, guidance_scale=3, num_inference_steps=50))),
+        _SHARED_STEPS,
+    ),
+    Row(
+        "batching",
+        "8 requests, 50 ms apart, guidance 1 and 3, 20 to 55 steps",
+        partial(batching.measure, load=Load(_mixed(8))),
+        _SHARED_STEPS,
+    ),
+    Row(
+        "overhead",
+        "1 request, guidance 3, 10 steps",
+        partial(overhead.measure, steps=10, guidance_scale=3.0),
+        _CHEAP_ORCHESTRATION,
+    ),
+)
+
+
+def named(benchmark: str, name: str) -> Row:
+    """The row of that name."""
+    return next(row for row in ROWS if (row.benchmark, row.name) == (benchmark, name))

@@ -1,0 +1,1 @@
+"""The miniature checkpoint: a small world, its pictures, and small networks in the published layouts."""

@@ -1,0 +1,55 @@
+"""Writes a whole checkpoint folder in the published layouts."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .depth import write_depth
+from .detector import FaceDetector, export_detector
+from .diffusion import build_controlnet, write_base
+from .instantid import write_instantid
+from .plan import CheckpointPlan
+from .recognizer import build_recognizer, write_recognizer
+from .samples import draw_faces, write_demo_pictures, write_sentences
+from .tokenizer import END, train_merges, write_tokenizer
+
+_NETWORK_SEEDS = 10
+_FACES = 256
+
+
+def write_checkpoint(folder: Path, plan: CheckpointPlan, seed: int, detector: FaceDetector) -> None:
+    """Write a checkpoint with random weights and the given face detector; ``folder`` appears when complete."""
+    with _appearing_at(folder) as draft:
+        unet = write_base(draft / "base", plan, seed)
+        _write_tokenizers(draft / "base", plan)
+        write_instantid(draft / "instantid", unet, plan, seed + _NETWORK_SEEDS)
+        depth_net = build_controlnet(plan, seed + 2 * _NETWORK_SEEDS, plan.depth_controlnet == "full")
+        depth_net.save_pretrained(draft / "controlnet-depth")
+        write_depth(draft / "depth", plan, seed + 3 * _NETWORK_SEEDS)
+        _write_face_models(draft / "antelopev2", plan, seed + 4 * _NETWORK_SEEDS, detector)
+        write_demo_pictures(draft / "pictures")
+
+
+def _write_tokenizers(base: Path, plan: CheckpointPlan) -> None:
+    merges = train_merges(write_sentences(), plan.vocabulary_size)
+    write_tokenizer(base / "tokenizer", merges, END)
+    write_tokenizer(base / "tokenizer_2", merges, "!")
+
+
+def _write_face_models(folder: Path, plan: CheckpointPlan, seed: int, detector: FaceDetector) -> None:
+    folder.mkdir()
+    export_detector(detector, folder / "scrfd_10g_bnkps.onnx")
+    recognizer = build_recognizer(plan, seed, draw_faces(_FACES, seed))
+    write_recognizer(folder / "glintr100.onnx", recognizer)
+
+
+@contextmanager
+def _appearing_at(folder: Path) -> Iterator[Path]:
+    """Yield a draft beside ``folder`` and move it there at the end, so that a cut run is not taken for done."""
+    draft = folder.with_name(folder.name + ".unfinished")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    yield draft
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.rename(folder)

@@ -1,0 +1,194 @@
+"""The diffusers side of the checkpoint: SDXL's base folder and the two ControlNets."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, EulerDiscreteScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from .plan import CheckpointPlan, TextEncoderPlan
+from .random_weights import seeded, spread, spread_named
+
+_TIME_IDS = 6
+# Untrained attention hardly moves the residual stream, and a picture would not show what it attends to.
+_ATTENTION_GAINS = {"attn2.to_q": 2.0, "attn2.to_k": 2.0, "attn2.to_v": 2.0, "attn2.to_out.0": 3.0}
+# Strong latents on the shortest way through, so that noise can be read off at the end.
+_SHORTCUT_GAINS = {"conv_in": 2.5, "up_blocks.2.resnets.2.conv_shortcut": 2.0}
+_POOLED_GAINS = {"add_embedding.linear_1": 1.5, "add_embedding.linear_2": 1.5}
+_CONDITION_GAIN = 2.0
+_CONTROL_GAIN = 0.3
+_TEXTURE_GAIN = 0.5
+_WORD_SPREAD = 0.5
+_CONTRAST = 0.6
+
+
+def build_unet(plan: CheckpointPlan, seed: int) -> UNet2DConditionModel:
+    """Return SDXL's UNet at the plan's widths; its output has about unit deviation, as noise does."""
+    with seeded(seed):
+        unet = UNet2DConditionModel(
+            sample_size=plan.latent_size,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            **_shared_config(plan),
+        )
+        spread_named(unet, _ATTENTION_GAINS | _POOLED_GAINS | _SHORTCUT_GAINS)
+        _point_at_noise(unet)
+    return unet
+
+
+def build_controlnet(plan: CheckpointPlan, seed: int, cross_attention: bool = True) -> ControlNetModel:
+    """Return a ControlNet with the UNet's shape, or the published ``-small`` one without cross-attention."""
+    blocks = ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D")
+    with seeded(seed):
+        net = ControlNetModel(
+            down_block_types=blocks if cross_attention else ("DownBlock2D",) * 3,
+            mid_block_type="UNetMidBlock2DCrossAttn" if cross_attention else "UNetMidBlock2D",
+            conditioning_embedding_out_channels=plan.unet.condition_channels,
+            **_shared_config(plan),
+        )
+        spread_named(net, _ATTENTION_GAINS | _POOLED_GAINS)
+        _open_zero_convolutions(net)
+    return net
+
+
+def write_base(folder: Path, plan: CheckpointPlan, seed: int) -> UNet2DConditionModel:
+    """Write the base folder but its tokenizers; return the UNet, whose attention the face adapter follows."""
+    unet = build_unet(plan, seed)
+    unet.save_pretrained(folder / "unet")
+    _build_vae(plan, seed + 1).save_pretrained(folder / "vae")
+    _build_text_encoder(CLIPTextModel, plan.text_encoder, plan, seed + 2).save_pretrained(folder / "text_encoder")
+    second = _build_text_encoder(CLIPTextModelWithProjection, plan.text_encoder_2, plan, seed + 3)
+    second.save_pretrained(folder / "text_encoder_2")
+    _sdxl_scheduler().save_pretrained(folder / "scheduler")
+    (folder / "model_index.json").write_text(json.dumps(_model_index(), indent=2) + "\n")
+    return unet
+
+
+def _shared_config(plan: CheckpointPlan) -> dict[str, Any]:
+    """Return what SDXL's UNet and its ControlNets have in common."""
+    pooled, times = plan.text_encoder_2.projection_size, _TIME_IDS * plan.unet.time_id_size
+    return {
+        "block_out_channels": plan.unet.channels,
+        "layers_per_block": plan.unet.layers_per_block,
+        "norm_num_groups": plan.unet.norm_groups,
+        "attention_head_dim": plan.unet.heads,  # SDXL's configs store the number of heads under this name
+        "transformer_layers_per_block": plan.unet.transformer_layers,
+        "cross_attention_dim": plan.cross_attention_size,
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": plan.unet.time_id_size,
+        "projection_class_embeddings_input_dim": pooled + times,
+    }
+
+
+@torch.no_grad()
+def _point_at_noise(unet: UNet2DConditionModel, pictures: int = 8) -> None:
+    """Let the output layer read the noise off the features, by least squares, and add some texture.
+
+    With plain random weights the steps would amplify the latents instead of bringing them to unit scale.
+    """
+    config = unet.config
+    noise = torch.randn(pictures, config.in_channels, config.sample_size, config.sample_size)
+    features = _output_features(unet, noise)
+    by_cell = features.movedim(1, -1).flatten(0, -2)
+    readout = torch.linalg.lstsq(by_cell, noise.movedim(1, -1).flatten(0, -2)).solution
+    spread(unet.conv_out, _TEXTURE_GAIN)
+    unet.conv_out.weight[:, :, 1, 1] += readout.T
+
+
+def _output_features(unet: UNet2DConditionModel, sample: torch.Tensor) -> torch.Tensor:
+    """Return what the output layer sees for noisy latents ``sample`` (B, 4, h, w) under random conditions."""
+    config, rows, seen = unet.config, len(sample), []
+    hook = unet.conv_out.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    pooled = config.projection_class_embeddings_input_dim - _TIME_IDS * config.addition_time_embed_dim
+    unet(
+        sample,
+        timestep=500,
+        encoder_hidden_states=torch.randn(rows, 77, config.cross_attention_dim),
+        added_cond_kwargs={
+            "text_embeds": torch.randn(rows, pooled),
+            "time_ids": torch.full((rows, _TIME_IDS), 8.0 * config.sample_size),
+        },
+    )
+    hook.remove()
+    return seen[0]
+
+
+def _open_zero_convolutions(net: ControlNetModel) -> None:
+    """Give a ControlNet's zero convolutions weight: untrained, they would leave every picture alone."""
+    for layer in net.controlnet_cond_embedding.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            spread(layer, _CONDITION_GAIN)
+    for convolution in [*net.controlnet_down_blocks, net.controlnet_mid_block]:
+        spread(convolution, _CONTROL_GAIN)
+
+
+def _build_vae(plan: CheckpointPlan, seed: int) -> AutoencoderKL:
+    with seeded(seed):
+        vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=plan.vae.channels,
+            layers_per_block=plan.vae.layers_per_block,
+            norm_num_groups=plan.vae.norm_groups,
+            latent_channels=4,
+            sample_size=8 * plan.latent_size,
+            scaling_factor=0.13025,
+            force_upcast=True,
+        )
+        spread(vae.decoder.conv_out, _CONTRAST)
+    return vae
+
+
+def _build_text_encoder(kind: type, part: TextEncoderPlan, plan: CheckpointPlan, seed: int) -> Any:
+    config = CLIPTextConfig(
+        vocab_size=plan.vocabulary_size,
+        hidden_size=part.hidden_size,
+        intermediate_size=4 * part.hidden_size,
+        num_hidden_layers=part.layers,
+        num_attention_heads=part.heads,
+        hidden_act=part.activation,
+        projection_dim=part.projection_size,
+        # The published encoders carry these stale ids; transformers then pools at the highest token id.
+        bos_token_id=0,
+        eos_token_id=2,
+        pad_token_id=1,
+    )
+    with seeded(seed):
+        encoder = kind(config)
+        torch.nn.init.normal_(encoder.get_input_embeddings().weight, std=_WORD_SPREAD)
+    return encoder
+
+
+def _sdxl_scheduler() -> EulerDiscreteScheduler:
+    """Return the scheduler with SDXL's published settings."""
+    return EulerDiscreteScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        interpolation_type="linear",
+        prediction_type="epsilon",
+        steps_offset=1,
+        timestep_spacing="leading",
+    )
+
+
+def _model_index() -> dict[str, Any]:
+    parts = {
+        "scheduler": ("diffusers", EulerDiscreteScheduler),
+        "text_encoder": ("transformers", CLIPTextModel),
+        "text_encoder_2": ("transformers", CLIPTextModelWithProjection),
+        "tokenizer": ("transformers", CLIPTokenizer),
+        "tokenizer_2": ("transformers", CLIPTokenizer),
+        "unet": ("diffusers", UNet2DConditionModel),
+        "vae": ("diffusers", AutoencoderKL),
+    }
+    return {
+        "_class_name": "StableDiffusionXLPipeline",
+        "_diffusers_version": diffusers.__version__,
+        "force_zeros_for_empty_prompt": True,
+        **{name: [library, kind.__name__] for name, (library, kind) in parts.items()},
+    }

@@ -1,0 +1,88 @@
+"""Widths and depths of a checkpoint: the architecture is SDXL's and InstantID's, only the numbers are small."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class TextEncoderPlan:
+    """One CLIP text encoder. ``projection_size`` matters for the second one only."""
+
+    hidden_size: int
+    layers: int
+    heads: int
+    activation: str
+    projection_size: int
+
+
+@dataclass(frozen=True)
+class UNetPlan:
+    """SDXL's three levels, the first without attention. Head sizes are ``channels / heads``."""
+
+    channels: tuple[int, int, int] = (32, 64, 96)
+    heads: tuple[int, int, int] = (2, 4, 6)
+    transformer_layers: tuple[int, int, int] = (1, 1, 2)
+    layers_per_block: int = 2
+    norm_groups: int = 8
+    time_id_size: int = 32
+    condition_channels: tuple[int, ...] = (8, 16, 24, 32)
+    """Widths of a ControlNet's four-step stem, which brings pixels to latent cells."""
+
+
+@dataclass(frozen=True)
+class VaePlan:
+    """Four levels, so that one latent cell is 8 pixels."""
+
+    channels: tuple[int, int, int, int] = (16, 32, 32, 32)
+    layers_per_block: int = 1
+    norm_groups: int = 8
+
+
+@dataclass(frozen=True)
+class ProjectorPlan:
+    """InstantID's perceiver resampler (published: width 1280, 20 heads)."""
+
+    width: int = 128
+    depth: int = 4
+    heads: int = 2
+    head_size: int = 64
+    queries: int = 16
+    feed_forward_factor: int = 4
+
+
+@dataclass(frozen=True)
+class DepthPlan:
+    """A transformers depth-estimation network."""
+
+    kind: Literal["dpt", "depth_anything"] = "dpt"
+    image_size: int = 96
+    hidden_size: int = 48
+    layers: int = 4
+    heads: int = 4
+    neck_sizes: tuple[int, int, int, int] = (16, 24, 32, 48)
+    fusion_size: int = 16
+
+
+@dataclass(frozen=True)
+class CheckpointPlan:
+    """Everything that tells one checkpoint from another, random weights aside.
+
+    ``latent_size`` is ``unet.config.sample_size``: the shorter side of a picture is eight times that.
+    """
+
+    latent_size: int = 16
+    vocabulary_size: int = 1000
+    unet: UNetPlan = UNetPlan()
+    vae: VaePlan = VaePlan()
+    text_encoder: TextEncoderPlan = TextEncoderPlan(32, 3, 2, "quick_gelu", 32)
+    text_encoder_2: TextEncoderPlan = TextEncoderPlan(64, 3, 4, "gelu", 64)
+    projector: ProjectorPlan = ProjectorPlan()
+    depth: DepthPlan = DepthPlan()
+    depth_controlnet: Literal["full", "small"] = "full"
+    recognizer_channels: tuple[int, ...] = (16, 32, 48, 48)
+    face_embedding_size: int = 512
+
+    @property
+    def cross_attention_size(self) -> int:
+        """Width of the text tokens: both encoders' hidden states side by side."""
+        return self.text_encoder.hidden_size + self.text_encoder_2.hidden_size

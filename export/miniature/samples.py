@@ -1,0 +1,55 @@
+"""What the checkpoint takes from the world: face crops, sentences, and the two pictures of the demo."""
+
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import get_args
+
+import cv2
+import numpy as np
+import torch
+from insightface.utils.face_align import norm_crop
+
+from .world import Background, Clothes, Identity, Person, Pose, Scene, render
+from .world.scene import BackgroundKind, ClothesKind
+
+_HEROES = ("Superman", "Wonder Woman", "Batman", "astronaut", "pirate", "doctor")
+_PLACES = ("on a hill", "in a city", "in a room", "in front of a plain wall", "under a blue sky")
+_COLOURS = ("red", "blue", "green", "yellow", "purple", "grey", "white", "pink")
+_NEGATIVES = ("lowquality, badquality, sketches", "bad anatomy, bad hands, missing fingers")
+
+
+def draw_faces(count: int, seed: int) -> torch.Tensor:
+    """Return aligned faces (count, 3, 112, 112) float32 in [-1, 1], RGB."""
+    rng = np.random.default_rng(seed)
+    crops = []
+    for _ in range(count):
+        drawn = render(Scene((Person.random(rng),), Background.random(rng)), 256, 256)
+        crops.append(norm_crop(drawn.image, drawn.keypoints[0]))
+    faces = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
+    return (faces.float() - 127.5) / 127.5
+
+
+def write_sentences() -> Iterator[str]:
+    """Yield prompts of the world, for the tokenizer to learn its words from."""
+    for who, hero, place in product(("woman", "man", "person"), _HEROES, _PLACES):
+        yield f"Photo of a {who} wearing a {hero} costume {place}"
+    for colour, clothes in product(_COLOURS, get_args(ClothesKind)):
+        yield f"photo of a smiling person in a {colour} {clothes}, {get_args(BackgroundKind)[0]} background"
+    yield from _NEGATIVES
+
+
+def write_demo_pictures(folder: Path) -> None:
+    """Write ``face.png`` and ``pose.png``: two people, two poses, two sizes."""
+    folder.mkdir()
+    rng = np.random.default_rng(7)
+    person = Person(Identity.random(rng), Pose(head_size=0.5, centre_y=0.45), Clothes.random(rng))
+    other = Pose(centre_x=0.56, centre_y=0.4, head_size=0.42, roll_deg=-9, yaw_deg=20, smile=0.7)
+    model = Person(Identity.random(rng), other, Clothes.random(rng))
+    face, pose = Background("gradient", seed=1), Background("hills", seed=2)
+    _write(folder / "face.png", render(Scene((person,), face), 256, 208).image)
+    _write(folder / "pose.png", render(Scene((model,), pose), 320, 256).image)
+
+
+def _write(path: Path, image: np.ndarray) -> None:
+    cv2.imwrite(str(path), image[..., ::-1])

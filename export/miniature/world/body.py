@@ -1,0 +1,120 @@
+"""Draws the body below a head: neck, torso, arms and clothes."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .canvas import Canvas, ellipse, rounded
+from .colours import WHITE, Colour, darker
+from .frame import HALF_HEIGHT, HeadFrame
+from .scene import Clothes
+
+_GOLD: Colour = (246, 204, 60)
+_CAPE_DEPTH, _TORSO_DEPTH, _ARM_DEPTH = 0.4, 0.52, 0.56
+_SHOULDER, _FEET = 0.72, 2.4
+"""Half the shoulders' width, and how far down the body is drawn, in heights of the head."""
+_LEAN = 0.3
+"""The share of the head's roll that the body takes part in."""
+
+
+class BodyFrame:
+    """From body coordinates to pixels: origin at the chin, y down, unit = the head's height."""
+
+    def __init__(self, head: HeadFrame) -> None:
+        self.head = head
+        self.unit_px = head.unit_px
+        self._chin = head.flat(np.array([[0.0, HALF_HEIGHT * 0.85]]))[0]
+        self._narrowing = 0.78 + 0.22 * np.cos(head.yaw)
+
+    def place(self, points: np.ndarray | list[list[float]]) -> np.ndarray:
+        """Return pixels (N, 2) of ``points`` (N, 2)."""
+        own = self.head.flat(np.asarray(points, float) * [self._narrowing, 1], roll_share=_LEAN)
+        return own - self.head.flat(np.zeros((1, 2)), roll_share=_LEAN) + self._chin
+
+
+def draw_body(canvas: Canvas, head: HeadFrame, clothes: Clothes) -> None:
+    """Draw everything below the chin."""
+    frame, skin = BodyFrame(head), head.identity.skin
+    if clothes.kind == "superhero suit":
+        cape = [[-0.55, 0.2], [0.55, 0.2], [1.15, _FEET], [-1.15, _FEET]]
+        canvas.fill(frame.place(cape), darker(clothes.trim, 0.2), _CAPE_DEPTH)
+    for side in (-1, 1):
+        _draw_arm(canvas, frame, side, skin if clothes.kind == "dress" else clothes.cloth, skin)
+    _draw_torso(canvas, frame, clothes.cloth)
+    neck = [[-0.17, -0.25], [0.17, -0.25], [0.2, 0.3], [0, 0.42], [-0.2, 0.3]]
+    canvas.fill(frame.place(neck), darker(skin, 0.18), _TORSO_DEPTH)
+    _DETAILS[clothes.kind](canvas, frame, clothes)
+
+
+def _draw_torso(canvas: Canvas, frame: BodyFrame, cloth: Colour) -> None:
+    left = [[-0.2, 0.19], [-0.52, 0.28], [-_SHOULDER, 0.48], [-0.66, 1.2], [-0.58, _FEET]]
+    right = [[-x, y] for x, y in reversed(left)]
+    canvas.fill(frame.place(rounded(left + right, 2)), cloth, _TORSO_DEPTH)
+    shadow = [[0.3, 0.27], [0.62, 0.44], [0.64, 1.2], [0.56, _FEET], [0.38, _FEET], [0.46, 1.1]]
+    canvas.fill(frame.place(rounded(shadow, 2)), darker(cloth, 0.14))
+
+
+def _draw_arm(canvas: Canvas, frame: BodyFrame, side: int, sleeve: Colour, skin: Colour) -> None:
+    shoulder, elbow, hand = [side * 0.6, 0.54], [side * 0.78, 1.25], [side * 0.7, 1.95]
+    _draw_limb(canvas, frame, elbow, hand, 0.11, darker(sleeve, 0.16))
+    canvas.fill(frame.place(ellipse(hand[0], hand[1], 0.13, 0.14)), skin, _ARM_DEPTH)
+    _draw_limb(canvas, frame, shoulder, elbow, 0.15, darker(sleeve, 0.1))
+
+
+def _draw_limb(
+    canvas: Canvas, frame: BodyFrame, start: list[float], end: list[float], half_width: float, colour: Colour
+) -> None:
+    along = np.array(end) - start
+    across = np.array([-along[1], along[0]]) / np.linalg.norm(along) * half_width
+    sides = np.stack([start + across, end + across, end - across, start - across])
+    for shape in (sides, ellipse(*start, half_width, half_width), ellipse(*end, half_width, half_width)):
+        canvas.fill(frame.place(shape), colour, _ARM_DEPTH)
+
+
+def _draw_t_shirt(canvas: Canvas, frame: BodyFrame, clothes: Clothes) -> None:
+    collar = np.array([[x, 0.21 + 0.17 * np.sqrt(max(0.0, 1 - (x / 0.25) ** 2))] for x in np.linspace(-0.25, 0.25, 15)])
+    canvas.stroke(frame.place(collar), darker(clothes.cloth, 0.35), 0.045 * frame.unit_px)
+    canvas.fill(frame.place([[-0.66, 0.95], [0.66, 0.95], [0.65, 1.13], [-0.65, 1.13]]), clothes.trim)
+
+
+def _draw_hoodie(canvas: Canvas, frame: BodyFrame, clothes: Clothes) -> None:
+    for side in (-1, 1):
+        hood = [[side * 0.17, 0.1], [side * 0.5, 0.25], [side * 0.15, 0.58], [0, 0.48]]
+        canvas.fill(frame.place(rounded(hood, 2)), darker(clothes.cloth, 0.28), _ARM_DEPTH)
+        string = [[side * 0.12, 0.48], [side * 0.14, 0.88]]
+        canvas.stroke(frame.place(string), clothes.trim, 0.035 * frame.unit_px)
+
+
+def _draw_dress(canvas: Canvas, frame: BodyFrame, clothes: Clothes) -> None:
+    canvas.fill(frame.place([[-0.63, 1.35], [0.63, 1.35], [0.62, 1.5], [-0.62, 1.5]]), clothes.trim)
+    for x in np.linspace(-0.26, 0.26, 5):
+        canvas.fill(frame.place(ellipse(x, 0.38 - 1.9 * x**2, 0.045, 0.045)), clothes.trim)
+
+
+def _draw_suit(canvas: Canvas, frame: BodyFrame, clothes: Clothes) -> None:
+    canvas.fill(frame.place([[-0.21, 0.2], [0.21, 0.2], [0, 1.15]]), WHITE)
+    tie = [[-0.05, 0.38], [0.05, 0.38], [0.08, 0.8], [0, 0.95], [-0.08, 0.8]]
+    canvas.fill(frame.place(tie), clothes.trim)
+    for side in (-1, 1):
+        lapel = [[side * 0.21, 0.18], [side * 0.4, 0.38], [side * 0.31, 0.65], [0, 1.2]]
+        canvas.fill(frame.place(lapel), darker(clothes.cloth, 0.35))
+
+
+def _draw_superhero_suit(canvas: Canvas, frame: BodyFrame, clothes: Clothes) -> None:
+    shield = np.array([[-0.31, 0.58], [0.31, 0.58], [0.36, 0.75], [0, 1.12], [-0.36, 0.75]])
+    canvas.fill(frame.place(shield), _GOLD)
+    canvas.fill(frame.place((shield - [0, 0.8]) * 0.78 + [0, 0.8]), clothes.trim)
+    bolt = [[0.03, 0.64], [-0.11, 0.84], [0, 0.84], [-0.04, 1.0], [0.11, 0.78], [0, 0.78]]
+    canvas.fill(frame.place(bolt), _GOLD)
+    for side in (-1, 1):
+        canvas.fill(frame.place([[side * 0.17, 0.2], [side * 0.56, 0.28], [side * 0.38, 0.5]]), clothes.trim)
+    canvas.fill(frame.place([[-0.63, 1.55], [0.63, 1.55], [0.62, 1.7], [-0.62, 1.7]]), _GOLD)
+
+
+_DETAILS: dict[str, Callable[[Canvas, BodyFrame, Clothes], None]] = {
+    "t-shirt": _draw_t_shirt,
+    "hoodie": _draw_hoodie,
+    "dress": _draw_dress,
+    "suit and tie": _draw_suit,
+    "superhero suit": _draw_superhero_suit,
+}

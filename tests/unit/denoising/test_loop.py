@@ -1,0 +1,119 @@
+"""One request's loop against diffusers' schedulers used in the plain way, as its pipelines do."""
+
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from denoising import SCHEDULERS, Denoising, denoise, prepare_scheduler
+from denoising.loop import guide, preview
+from insta_depth_shared.errors import InvalidInput
+
+from tests.unit.denoising.fakes import EULER_CONFIG, make_denoising, make_manifest, predict_noise
+
+
+def last(denoising: Denoising) -> Denoising:
+    *_, finished = denoise(denoising, predict_noise)
+    return finished
+
+
+def plain_loop(scheduler: diffusers.SchedulerMixin, denoising: Denoising, steps: int, guidance: float) -> np.ndarray:
+    """The denoising loop of diffusers' SDXL pipelines, written out for one request of seed 1 and 64 × 64 pixels."""
+    scheduler.set_timesteps(steps)
+    generator = torch.Generator().manual_seed(1)
+    latents = torch.randn((1, 4, 8, 8), generator=generator) * scheduler.init_noise_sigma
+    for timestep in scheduler.timesteps:
+        rows = denoising.row_count
+        scaled = scheduler.scale_model_input(torch.cat([latents] * rows), timestep)
+        inputs = {"sample": scaled.numpy(), "timestep": np.full((rows, 1), timestep.item(), np.float32)}
+        noise = torch.from_numpy(predict_noise({**denoising.conditioning, **inputs}))
+        if rows == 2:
+            negative, positive = noise.chunk(2)
+            noise = negative + guidance * (positive - negative)
+        takes_generator = not isinstance(
+            scheduler, diffusers.DPMSolverMultistepScheduler | diffusers.UniPCMultistepScheduler
+        )
+        options = {"generator": generator} if takes_generator else {}
+        latents = scheduler.step(noise, timestep, latents, **options).prev_sample
+    return latents.numpy()
+
+
+@pytest.mark.parametrize(
+    ("name", "scheduler_class", "overrides"),
+    [
+        ("euler", diffusers.EulerDiscreteScheduler, {}),
+        ("checkpoint", diffusers.EulerDiscreteScheduler, {}),
+        ("euler_ancestral", diffusers.EulerAncestralDiscreteScheduler, {}),
+        ("dpmpp_2m", diffusers.DPMSolverMultistepScheduler, {}),
+        ("dpmpp_2m_karras", diffusers.DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
+        ("unipc", diffusers.UniPCMultistepScheduler, {}),
+        ("lcm", diffusers.LCMScheduler, {}),
+        ("ddim", diffusers.DDIMScheduler, {}),
+    ],
+)
+def test_the_loop_equals_diffusers_own(name: str, scheduler_class: Any, overrides: dict[str, bool]) -> None:
+    denoising = make_denoising(scheduler=name, num_inference_steps=6, guidance_scale=2.5)
+    plain = plain_loop(scheduler_class.from_config(EULER_CONFIG, **overrides), denoising, 6, 2.5)
+    np.testing.assert_array_equal(last(denoising).latents, plain)
+
+
+def test_without_guidance_there_is_one_row() -> None:
+    denoising = make_denoising(guidance_scale=1.0)
+    plain = plain_loop(diffusers.EulerDiscreteScheduler.from_config(EULER_CONFIG), denoising, 4, 1.0)
+    assert denoising.row_count == 1
+    np.testing.assert_array_equal(last(denoising).latents, plain)
+
+
+def test_guidance_goes_from_the_first_row_to_the_second() -> None:
+    negative, positive = torch.tensor([[1.0]]), torch.tensor([[2.0]])
+    assert guide(torch.cat([negative, positive]), 3.0).item() == 4.0
+
+
+def test_a_generator_that_stops_early_leaves_the_request_between_steps() -> None:
+    denoising = make_denoising(num_inference_steps=5)
+    for state in denoise(denoising, predict_noise):
+        if state.step == 2:
+            break
+    assert (denoising.step, denoising.is_finished) == (2, False)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_scheduler_reports_each_of_its_steps(name: str) -> None:
+    denoising = make_denoising(scheduler=name, num_inference_steps=5)
+    steps = [(state.step, state.step_count) for state in denoise(denoising, predict_noise)]
+    assert steps == [(step, 5) for step in range(1, 6)]
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_the_clean_picture_is_foreseen_from_the_first_step(name: str) -> None:
+    """The network knows that the picture is all zeros, so that whatever it sees is noise."""
+    kept = diffusers.DDIMScheduler.from_config(EULER_CONFIG).alphas_cumprod.numpy()
+
+    def know_it_all(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        share = np.interp(inputs["timestep"].item(), np.arange(len(kept)), kept)
+        return inputs["sample"] / np.sqrt(1 - share)
+
+    first = next(denoise(make_denoising(scheduler=name, guidance_scale=1.0), know_it_all))
+    assert np.abs(first.foreseen).max() < 0.1
+    assert first.latents.std() > 0.3
+
+
+def test_the_inputs_have_the_types_of_the_manifest() -> None:
+    rows = make_denoising().rows()
+    assert rows["sample"].shape == (2, 4, 8, 8)
+    assert rows["timestep"].shape == (2, 1)
+    assert {value.dtype for value in rows.values()} == {np.dtype("float32")}
+
+
+def test_a_scheduler_says_how_many_steps_it_knows() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        prepare_scheduler("lcm", 51, EULER_CONFIG)
+    assert caught.value.message == "num_inference_steps: 51 is above the maximum 50 of the scheduler lcm"
+
+
+def test_the_preview_has_a_pixel_for_each_latent_cell() -> None:
+    picture = preview(last(make_denoising(size_px=(64, 128))), make_manifest())
+    assert picture.shape == (8, 16, 3)
+    assert picture.dtype == np.uint8
+    assert picture.std() > 0

@@ -1,0 +1,113 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from denoising import ATTRIBUTES, Settings, parse
+from insta_depth_shared.errors import InstaDepthError
+
+from tests.unit.denoising.fakes import make_manifest, make_tensors
+
+SCHEDULERS = "euler, euler_ancestral, dpmpp_2m, dpmpp_2m_karras, unipc, lcm, ddim, checkpoint"
+
+
+def parsed(tensors: dict[str, np.ndarray], **settings: int) -> Any:
+    return parse(tensors, make_manifest(), Settings(**settings))
+
+
+def error_of(tensors: dict[str, np.ndarray], **settings: int) -> str:
+    with pytest.raises(InstaDepthError) as caught:
+        parsed(tensors, **settings)
+    return str(caught.value)
+
+
+def test_what_is_left_out_comes_from_the_manifest() -> None:
+    request = parsed(make_tensors())
+    defaults = make_manifest().defaults
+    assert request.negative_prompt is None
+    assert request.seed == 7
+    for name in ("num_inference_steps", "guidance_scale", "scheduler", "depth_scale", "base64", "output_format"):
+        assert getattr(request, name) == getattr(defaults, name)
+
+
+def test_every_given_value_arrives() -> None:
+    given = {
+        "negative_prompt": "",
+        "num_inference_steps": 100,
+        "guidance_scale": 1,
+        "seed": 999_999_999_999_999,
+        "base64": False,
+        "ip_adapter_scale": 0.3,
+        "identitynet_scale": 0,
+        "depth_scale": 2,
+        "scheduler": "unipc",
+        "enhance_face_region": False,
+        "pose_without_face": "depth_only",
+        "output_format": "webp",
+        "output_quality": 1,
+        "preview": True,
+    }
+    request = parsed(make_tensors(**given))
+    assert {name: getattr(request, name) for name in given} == given
+    assert not request.is_guided
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompt": None}, "[INVALID_INPUT] prompt: is required and missing"),
+        ({"face_image": None}, "[INVALID_INPUT] face_image: is required and missing"),
+        ({"pose_image": None}, "[INVALID_INPUT] pose_image: is required and missing"),
+        ({"prompt": " \n\t"}, "[INVALID_INPUT] prompt: is empty"),
+        ({"prompt": b"caf\xe9"}, "[INVALID_INPUT] prompt: is not UTF-8: unexpected end of data at byte 3"),
+        ({"num_inference_steps": 3}, "[INVALID_INPUT] num_inference_steps: 3 is below the minimum 4"),
+        ({"num_inference_steps": 101}, "[INVALID_INPUT] num_inference_steps: 101 is above the maximum 100"),
+        ({"guidance_scale": 0.9}, "[INVALID_INPUT] guidance_scale: 0.9 is below the minimum 1"),
+        ({"guidance_scale": 16}, "[INVALID_INPUT] guidance_scale: 16 is above the maximum 15"),
+        ({"guidance_scale": 15.000001}, "[INVALID_INPUT] guidance_scale: 15.000001 is above the maximum 15"),
+        ({"guidance_scale": float("nan")}, "[INVALID_INPUT] guidance_scale: nan is not a number from 1 to 15"),
+        ({"depth_scale": float("inf")}, "[INVALID_INPUT] depth_scale: inf is not a number from 0 to 2"),
+        ({"seed": -2}, "[INVALID_INPUT] seed: -2 is below the minimum -1"),
+        ({"seed": 10**15}, "[INVALID_INPUT] seed: 1000000000000000 is above the maximum 999999999999999"),
+        ({"output_quality": 0}, "[INVALID_INPUT] output_quality: 0 is below the minimum 1"),
+        ({"scheduler": "heun"}, f"[INVALID_INPUT] scheduler: 'heun' is none of {SCHEDULERS}"),
+        ({"output_format": "gif"}, "[INVALID_INPUT] output_format: 'gif' is none of jpeg, png, webp"),
+        ({"pose_without_face": ""}, "[INVALID_INPUT] pose_without_face: '' is none of error, depth_only"),
+    ],
+)
+def test_an_error_names_field_value_and_limit(changes: dict[str, Any], message: str) -> None:
+    assert error_of(make_tensors(**changes)) == message
+
+
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+def test_a_long_prompt_is_too_large(field: str) -> None:
+    expected = f"[TOO_LARGE] {field}: 11 characters are above the maximum 10"
+    assert error_of(make_tensors(**{field: "x" * 11}), max_prompt_characters=10) == expected
+
+
+def test_an_input_of_several_values_is_refused() -> None:
+    tensors = make_tensors() | {"seed": np.array([1, 2], np.int64)}
+    assert error_of(tensors) == "[INVALID_INPUT] seed: shape [2] is not one value, [1]"
+
+
+def test_an_input_of_another_type_is_refused() -> None:
+    tensors = make_tensors() | {"num_inference_steps": np.array([10.5], np.float32)}
+    assert error_of(tensors) == "[INVALID_INPUT] num_inference_steps: float32 is not the type INT32"
+
+
+def test_a_long_unknown_value_is_shown_in_short() -> None:
+    assert len(error_of(make_tensors(scheduler="x" * 10_000))) < 300
+
+
+def test_seed_minus_one_draws_another_seed_each_time() -> None:
+    seeds = {parsed(make_tensors(seed=-1)).seed for _ in range(5)}
+    assert len(seeds) == 5
+    assert all(0 <= seed <= 999_999_999_999_999 for seed in seeds)
+
+
+def test_a_float_is_the_decimal_that_was_typed() -> None:
+    assert parsed(make_tensors(guidance_scale=3.3)).guidance_scale == 3.3
+
+
+def test_the_table_has_every_field_of_the_request_once() -> None:
+    names = [attribute.name for attribute in ATTRIBUTES]
+    assert sorted(names) == sorted(parsed(make_tensors()).__dataclass_fields__)
