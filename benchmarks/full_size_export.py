@@ -25,7 +25,10 @@ def measure(face_models: Path, work: Path | None = None) -> list[dict[str, float
     """
     with tempfile.TemporaryDirectory(dir=work) as folder:
         checkpoint = Path(folder) / "checkpoint"
-        subprocess.run([sys.executable, "-m", "benchmarks.full_size_export", "write", str(checkpoint), str(face_models)], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.full_size_export", "write", str(checkpoint), str(face_models)],
+            check=True,
+        )
         return [_measure_one(name, checkpoint, Path(folder) / "repository") for name in _NETWORKS]
 
 

@@ -34,7 +34,6 @@ def main() -> int:
     parser.add_argument("--address", nargs=2, required=True, help="host and port that it opens when all is loaded")
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _stop_asked)
     host, port = arguments.address
     for _ in range(_MOST_STARTS):
         try:
@@ -56,6 +55,8 @@ def _say(message: str) -> None:
 
 
 def _run(command: list[str], stop_timeout_s: float, address: tuple[str, int]) -> int:
+    # Before the start: what is ignored here would be ignored by the server as well.
+    signal.signal(signal.SIGTERM, _stop_asked)
     # The server's output goes where our standard error goes: the log file.
     server = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True, preexec_fn=_die_with_parent
@@ -63,14 +64,14 @@ def _run(command: list[str], stop_timeout_s: float, address: tuple[str, int]) ->
     try:
         os.write(sys.stdout.fileno(), f"{server.pid}\n".encode())
         _wait(server, address)
-    except StubDied:
-        server.kill()  # at once: every stream that hangs on it ends with an error
-        _end(server, stop_timeout_s)
-        raise
     except (SystemExit, BrokenPipeError):
         pass
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _end(server, stop_timeout_s)
+    except StubDied:
+        server.kill()  # at once: every request that hangs on it ends with an error
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _end(server, stop_timeout_s)
     return server.returncode
 
 

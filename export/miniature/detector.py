@@ -38,7 +38,7 @@ def _block(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Se
 class FaceDetector(nn.Module):
     """A convolution pyramid: down to stride 64 for context, up again, one shared head for three strides."""
 
-    def __init__(self, channels: tuple[int, int, int, int, int] = (16, 24, 40, 64, 64), width: int = 32) -> None:
+    def __init__(self, channels: tuple[int, int, int, int, int] = (24, 32, 64, 96, 96), width: int = 48) -> None:
         super().__init__()
         stem, *deeper = channels
         self.stem = nn.Sequential(nn.Conv2d(3, stem, _STEM_PX, _STEM_PX, bias=False), nn.BatchNorm2d(stem), nn.ReLU())

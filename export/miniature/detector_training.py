@@ -20,14 +20,14 @@ _CELL_RADIUS = 0.22
 """A cell stands for a face when its corner lies this close to the face's middle, in sizes of the face."""
 _NEAR_FACTOR = 1.5
 """An anchor stands for faces up to so many times larger or smaller than itself."""
-_BOX_WEIGHT, _KEYPOINT_WEIGHT = 2.0, 3.0
+_BOX_WEIGHT, _KEYPOINT_WEIGHT = 4.0, 10.0
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
     """How long and how: ``steps`` batches, the sizes of `CANVASES` in turn."""
 
-    steps: int = 900
+    steps: int = 1100
     learning_rate: float = 4e-3
     seed: int = 0
 
