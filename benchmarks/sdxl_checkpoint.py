@@ -7,14 +7,14 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from safetensors.torch import save_file
-from torch import nn
 
 # stabilityai/stable-diffusion-xl-base-1.0 and InstantX/InstantID, their config.json
-_SHARED = {
+_SHARED: dict[str, Any] = {
     "block_out_channels": [320, 640, 1280],
     "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
     "layers_per_block": 2,
@@ -58,7 +58,7 @@ def write_sdxl_checkpoint(folder: Path, face_models: Path) -> None:
     torch.save(adapter, folder / "instantid" / "ip-adapter.bin")
 
 
-def _write_network(network: nn.Module, folder: Path) -> None:
+def _write_network(network: UNet2DConditionModel | ControlNetModel, folder: Path) -> None:
     folder.mkdir(parents=True)
     network.save_config(folder)
     weights = {name: _random(parameter.shape) for name, parameter in network.named_parameters()}
@@ -78,4 +78,4 @@ def _face_attention(unet: UNet2DConditionModel) -> Iterator[tuple[str, torch.Ten
         if name.endswith("attn2.processor"):
             width = unet.get_submodule(name.removesuffix(".processor")).to_k.out_features
             for kind in ("to_k_ip", "to_v_ip"):
-                yield f"{index}.{kind}.weight", _random(torch.Size((width, UNET["cross_attention_dim"])))
+                yield f"{index}.{kind}.weight", _random(torch.Size((width, _SHARED["cross_attention_dim"])))

@@ -48,7 +48,7 @@ def _calibrate(network: PreTrainedModel, side_px: int) -> None:
     network(nn.functional.interpolate(torch.randn(4, 3, 6, 6), (side_px, side_px), mode="bilinear"))
     hook.remove()
     last.weight /= seen[0].std()
-    last.bias.fill_(_DEPTH_OFFSET - seen[0].mean() / seen[0].std())
+    last.get_parameter("bias").fill_(_DEPTH_OFFSET - seen[0].mean() / seen[0].std())
 
 
 def _build_dpt(part: DepthPlan) -> PreTrainedModel:

@@ -51,7 +51,7 @@ class FaceDetector(nn.Module):
         self.smooth = nn.ModuleList(_block(width, width, kernel=1 if stride == STRIDES[0] else 3) for stride in STRIDES)
         self.heads = nn.ModuleList(nn.Conv2d(width, ANCHORS_PER_CELL * _VALUES_PER_ANCHOR, 1) for _ in STRIDES)
         for head in self.heads:
-            nn.init.constant_(head.bias.view(ANCHORS_PER_CELL, -1)[:, 0], _BACKGROUND_LOGIT)
+            nn.init.constant_(head.get_parameter("bias").view(ANCHORS_PER_CELL, -1)[:, 0], _BACKGROUND_LOGIT)
 
     def forward(self, image: torch.Tensor) -> list[Level]:
         """image (B, 3, H, W) float32, (RGB − 127.5) / 128, sides divisible by 32 → a `Level` per stride."""

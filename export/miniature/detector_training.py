@@ -89,8 +89,9 @@ def draw_sample(rng: np.random.Generator, side_px: int) -> tuple[torch.Tensor, F
     canvas = np.zeros((side_px, side_px, 3), np.uint8)
     canvas[: size[1], : size[0]] = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
     ratio = np.array([size[0] / width, size[1] / height], np.float32)
-    boxes = torch.from_numpy((boxes.reshape(-1, 2, 2) * ratio).reshape(-1, 4).astype(np.float32))
-    return _to_input(canvas), Faces(boxes, torch.from_numpy((keypoints * ratio).astype(np.float32)))
+    boxes = (boxes.reshape(-1, 2, 2) * ratio).reshape(-1, 4)
+    faces = Faces(*(torch.from_numpy(part.astype(np.float32)) for part in (boxes, keypoints * ratio)))
+    return _to_input(canvas), faces
 
 
 def _to_input(image: np.ndarray) -> torch.Tensor:

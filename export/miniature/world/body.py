@@ -67,7 +67,7 @@ def _draw_limb(
     along = np.array(end) - start
     across = np.array([-along[1], along[0]]) / np.linalg.norm(along) * half_width
     sides = np.stack([start + across, end + across, end - across, start - across])
-    for shape in (sides, ellipse(*start, half_width, half_width), ellipse(*end, half_width, half_width)):
+    for shape in (sides, *(ellipse(x, y, half_width, half_width) for x, y in (start, end))):
         canvas.fill(frame.place(shape), colour, _ARM_DEPTH)
 
 

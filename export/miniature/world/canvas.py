@@ -1,5 +1,7 @@
 """A picture and its depth map, drawn together, and the curves to draw with."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -44,7 +46,7 @@ def ellipse(x: float, y: float, half_width: float, half_height: float, corners: 
     return np.stack([x + half_width * np.cos(angles), y + half_height * np.sin(angles)], axis=1)
 
 
-def rounded(points: np.ndarray | list[tuple[float, float]], times: int = 3) -> np.ndarray:
+def rounded(points: np.ndarray | Sequence[Sequence[float]], times: int = 3) -> np.ndarray:
     """Cut the corners of a closed polygon (N, 2) ``times`` times (Chaikin's curve)."""
     outline = np.asarray(points, float)
     for _ in range(times):

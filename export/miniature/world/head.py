@@ -78,9 +78,10 @@ def _draw_nose(canvas: Canvas, frame: HeadFrame) -> None:
     bridge = frame.on_face(np.array([[0.25 * who.nose_size, EYE_Y + 0.02]]), 0.04)
     wing = frame.on_face(np.array([[1.1 * who.nose_size, NOSE_Y + 0.03], [-0.8 * who.nose_size, NOSE_Y + 0.035]]))
     canvas.fill(np.concatenate([bridge, wing[:1], wing[1:], tip[None]]), darker(who.skin, 0.2))
-    ball = ellipse(*tip, who.nose_size * frame.unit_px, 0.75 * who.nose_size * frame.unit_px, 20)
+    size_px = who.nose_size * frame.unit_px
+    ball = ellipse(tip[0], tip[1], size_px, 0.75 * size_px, 20)
     canvas.fill(ball, mixed(darker(who.skin, 0.04), (230, 100, 90), 0.1), _NOSE_DEPTH)
-    shine = ellipse(*(tip - 0.3 * who.nose_size * frame.unit_px), *(0.3 * who.nose_size * frame.unit_px,) * 2, 12)
+    shine = ellipse(tip[0] - 0.3 * size_px, tip[1] - 0.3 * size_px, 0.3 * size_px, 0.3 * size_px, 12)
     canvas.fill(shine, lighter(who.skin, 0.35))
 
 
