@@ -26,7 +26,7 @@ $(CHECKPOINT): | $(READY)
 	$(PY) -m export.miniature $@
 
 build/.miniature-exported: $(READY) $(wildcard export/*.py export/*/*.py model_repository/*/* model_repository/*/1/*.py model_repository/*/1/*/*.py) | $(CHECKPOINT)
-	$(PY) -m export onnx --checkpoint $(CHECKPOINT) --output build/miniature
+	$(PY) -m export onnx --checkpoint $(CHECKPOINT) --output build/miniature --max-side 192
 	touch $@
 
 demo: build/.miniature-exported  ## make the miniature checkpoint, export it, and make a picture through real Triton

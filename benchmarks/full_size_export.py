@@ -18,7 +18,7 @@ from .sdxl_checkpoint import write_sdxl_checkpoint
 _NETWORKS = ("unet", "identitynet")
 
 
-def measure(face_models: Path, work: Path | None = None) -> list[dict[str, float | str]]:
+def measure(donor: Path, work: Path | None = None) -> list[dict[str, float | str]]:
     """Return one record a network: seconds, peak GiB of the exporting process, GB written.
 
     Needs about 20 GB of disk in ``work`` (default: a temporary folder), which is empty again afterwards.
@@ -26,7 +26,7 @@ def measure(face_models: Path, work: Path | None = None) -> list[dict[str, float
     with tempfile.TemporaryDirectory(dir=work) as folder:
         checkpoint = Path(folder) / "checkpoint"
         subprocess.run(
-            [sys.executable, "-m", "benchmarks.full_size_export", "write", str(checkpoint), str(face_models)],
+            [sys.executable, "-m", "benchmarks.full_size_export", "write", str(checkpoint), str(donor)],
             check=True,
         )
         return [_measure_one(name, checkpoint, Path(folder) / "repository") for name in _NETWORKS]
@@ -68,7 +68,7 @@ def report(records: list[dict[str, float | str]]) -> Table:
 
 
 def main(arguments: list[str]) -> int:
-    """``write CHECKPOINT FACE_MODELS`` (a step of its own, so that its memory is not counted) or ``FACE_MODELS``."""
+    """``write CHECKPOINT DONOR`` (a step of its own, so that its memory is not counted) or ``DONOR``."""
     if arguments[0] == "write":
         write_sdxl_checkpoint(Path(arguments[1]), Path(arguments[2]))
         return 0

@@ -36,12 +36,11 @@ _OTHER_CONFIGS = {
     "base/vae": {"block_out_channels": [128, 256, 512, 512], "scaling_factor": 0.13025, "force_upcast": True},
     "base/text_encoder": {"hidden_size": 768, "projection_dim": 768, "max_position_embeddings": 77},
     "base/text_encoder_2": {"hidden_size": 1280, "projection_dim": 1280, "max_position_embeddings": 77},
-    "depth": {"model_type": "dpt", "patch_size": 16, "image_size": 384},
 }
 
 
-def write_sdxl_checkpoint(folder: Path, face_models: Path) -> None:
-    """Write the checkpoint to ``folder``; ``face_models`` is an ``antelopev2`` folder to take along."""
+def write_sdxl_checkpoint(folder: Path, donor: Path) -> None:
+    """Write the checkpoint to ``folder``; the small parts are those of the checkpoint ``donor``."""
     with torch.device("meta"):
         unet, controlnet = UNet2DConditionModel(**UNET), ControlNetModel(**CONTROLNET)
     _write_network(unet, folder / "base" / "unet")
@@ -50,10 +49,8 @@ def write_sdxl_checkpoint(folder: Path, face_models: Path) -> None:
     for part, config in _OTHER_CONFIGS.items():
         (folder / part).mkdir(parents=True)
         (folder / part / "config.json").write_text(json.dumps(config))
-    for part in ("tokenizer", "tokenizer_2", "scheduler"):
-        (folder / "base" / part).mkdir()
-    (folder / "base" / "scheduler" / "scheduler_config.json").write_text("{}")
-    shutil.copytree(face_models, folder / "antelopev2")
+    for part in ("base/tokenizer", "base/tokenizer_2", "base/scheduler", "depth", "antelopev2"):
+        shutil.copytree(donor / part, folder / part)
     adapter = {"image_proj": _projector_shape_only(), "ip_adapter": dict(_face_attention(unet))}
     torch.save(adapter, folder / "instantid" / "ip-adapter.bin")
 

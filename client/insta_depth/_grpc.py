@@ -27,7 +27,7 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
 
-RETURN_S = 30.0
+RETURN_S = 60.0
 """How long a request waits for a server that was there before: it may be starting anew."""
 
 PROBE_TIMEOUT_S = 5.0

@@ -2,6 +2,8 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +48,9 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _serving(repository: Path, console: Console) -> LocalTriton:
+@contextmanager
+def _serving(repository: Path, console: Console) -> Iterator[LocalTriton]:
+    """Serve inside the block, on free ports; a bar shows the models loading."""
     with Progress(*_COLUMNS, console=console) as bar:
         task = bar.add_task("Triton loads models", total=None)
         server = LocalTriton(
@@ -57,7 +61,10 @@ def _serving(repository: Path, console: Console) -> LocalTriton:
             metrics_port=0,
         )
         server.start()
-    return server
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def _generate(server: LocalTriton, face: Path, pose: Path, console: Console) -> Generation:

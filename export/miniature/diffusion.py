@@ -6,6 +6,7 @@ from typing import Any
 
 import diffusers
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL, ControlNetModel, EulerDiscreteScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -14,13 +15,13 @@ from .random_weights import seeded, spread, spread_named
 
 _TIME_IDS = 6
 # Untrained attention hardly moves the residual stream, and a picture would not show what it attends to.
-_ATTENTION_GAINS = {"attn2.to_q": 2.0, "attn2.to_k": 2.0, "attn2.to_v": 2.0, "attn2.to_out.0": 3.0}
+_ATTENTION_GAINS = {"attn2.to_q": 2.0, "attn2.to_k": 2.0, "attn2.to_v": 2.0, "attn2.to_out.0": 8.0}
 # Strong latents on the shortest way through, so that noise can be read off at the end.
 _SHORTCUT_GAINS = {"conv_in": 2.5, "up_blocks.2.resnets.2.conv_shortcut": 2.0}
 _POOLED_GAINS = {"add_embedding.linear_1": 1.5, "add_embedding.linear_2": 1.5}
 _CONDITION_GAIN = 2.0
 _CONTROL_GAIN = 0.3
-_TEXTURE_GAIN = 0.5
+_TEXTURE_GAIN = 1.5
 _WORD_SPREAD = 0.5
 _CONTRAST = 0.6
 
@@ -85,18 +86,18 @@ def _shared_config(plan: CheckpointPlan) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _point_at_noise(unet: UNet2DConditionModel, pictures: int = 8) -> None:
+def _point_at_noise(unet: UNet2DConditionModel, pictures: int = 16) -> None:
     """Let the output layer read the noise off the features, by least squares, and add some texture.
 
     With plain random weights the steps would amplify the latents instead of bringing them to unit scale.
     """
-    config = unet.config
+    config, output = unet.config, unet.conv_out
     noise = torch.randn(pictures, config.in_channels, config.sample_size, config.sample_size)
-    features = _output_features(unet, noise)
-    by_cell = features.movedim(1, -1).flatten(0, -2)
-    readout = torch.linalg.lstsq(by_cell, noise.movedim(1, -1).flatten(0, -2)).solution
-    spread(unet.conv_out, _TEXTURE_GAIN)
-    unet.conv_out.weight[:, :, 1, 1] += readout.T
+    patches = F.unfold(_output_features(unet, noise), output.kernel_size, padding=output.padding)
+    by_cell = patches.movedim(1, -1).flatten(0, 1)
+    readout = torch.linalg.lstsq(by_cell, noise.movedim(1, -1).flatten(0, 2)).solution
+    spread(output, _TEXTURE_GAIN)
+    output.weight += readout.T.view_as(output.weight)
 
 
 def _output_features(unet: UNet2DConditionModel, sample: torch.Tensor) -> torch.Tensor:

@@ -42,13 +42,17 @@ def write_sentences() -> Iterator[str]:
 def write_demo_pictures(folder: Path) -> None:
     """Write ``face.png`` and ``pose.png``: two people, two poses, two sizes."""
     folder.mkdir()
-    rng = np.random.default_rng(7)
-    person = Person(Identity.random(rng), Pose(head_size=0.5, centre_y=0.45), Clothes.random(rng))
-    other = Pose(centre_x=0.56, centre_y=0.4, head_size=0.42, roll_deg=-9, yaw_deg=20, smile=0.7)
-    model = Person(Identity.random(rng), other, Clothes.random(rng))
-    face, pose = Background("gradient", seed=1), Background("hills", seed=2)
-    _write(folder / "face.png", render(Scene((person,), face), 256, 208).image)
-    _write(folder / "pose.png", render(Scene((model,), pose), 320, 256).image)
+    upright = Pose(head_size=0.5, centre_y=0.45)
+    turned = Pose(centre_x=0.56, centre_y=0.4, head_size=0.42, roll_deg=-9, yaw_deg=20, smile=0.7)
+    face = Scene((_somebody(12, upright),), Background("gradient", seed=1))
+    pose = Scene((_somebody(16, turned),), Background("hills", seed=2))
+    _write(folder / "face.png", render(face, 256, 208).image)
+    _write(folder / "pose.png", render(pose, 320, 256).image)
+
+
+def _somebody(seed: int, pose: Pose) -> Person:
+    rng = np.random.default_rng(seed)
+    return Person(Identity.random(rng), pose, Clothes.random(rng))
 
 
 def _write(path: Path, image: np.ndarray) -> None:

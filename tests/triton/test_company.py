@@ -24,16 +24,16 @@ COMPANY = [
 @pytest.fixture(scope="module")
 def requests(pose):
     """The company, half of it with a pose picture of another shape."""
-    square = _cropped(pose)
-    return [request | ({"pose_image": square} if i % 2 else {}) for i, request in enumerate(COMPANY)]
+    wide = _widened(pose)
+    return [request | ({"pose_image": wide} if i % 2 else {}) for i, request in enumerate(COMPANY)]
 
 
-def _cropped(pose: bytes) -> bytes:
-    image = Image.open(io.BytesIO(pose))
-    side = min(image.size)
-    left, top = ((length - side) // 2 for length in image.size)
+def _widened(pose: bytes) -> bytes:
+    """Continue the picture's edges to both sides until it is twice as wide as high."""
+    image = np.asarray(Image.open(io.BytesIO(pose)).convert("RGB"))
+    margin = (2 * image.shape[0] - image.shape[1]) // 2
     buffer = io.BytesIO()
-    image.crop((left, top, left + side, top + side)).save(buffer, "PNG")
+    Image.fromarray(np.pad(image, ((0, 0), (margin, margin), (0, 0)), "edge")).save(buffer, "PNG")
     return buffer.getvalue()
 
 

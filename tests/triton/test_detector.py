@@ -7,7 +7,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 from export.miniature.world import Background, Person, Pose, Scene, render
 
 PEOPLE = 60
-FOUND_SHARE, KEYPOINT_ERROR = 0.95, 0.06
+FOUND_SHARE, KEYPOINT_ERROR = 0.95, 0.1
 """Lower end of the faces found; upper end of the median keypoint's distance in widths of the face."""
 
 
