@@ -15,13 +15,13 @@ from .random_weights import seeded, spread, spread_named
 
 _TIME_IDS = 6
 # Untrained attention hardly moves the residual stream, and a picture would not show what it attends to.
-_ATTENTION_GAINS = {"attn2.to_q": 2.0, "attn2.to_k": 2.0, "attn2.to_v": 2.0, "attn2.to_out.0": 8.0}
+_ATTENTION_GAINS = {"attn2.to_q": 2.0, "attn2.to_k": 2.0, "attn2.to_v": 2.0, "attn2.to_out.0": 10.0}
 # Strong latents on the shortest way through, so that noise can be read off at the end.
 _SHORTCUT_GAINS = {"conv_in": 2.5, "up_blocks.2.resnets.2.conv_shortcut": 2.0}
-_POOLED_GAINS = {"add_embedding.linear_1": 1.5, "add_embedding.linear_2": 1.5}
+_POOLED_GAINS = {"add_embedding.linear_1": 2.0, "add_embedding.linear_2": 2.0}
 _CONDITION_GAIN = 2.0
-_CONTROL_GAIN = 0.3
-_TEXTURE_GAIN = 1.5
+_CONTROL_GAIN = 1.0
+_TEXTURE_GAIN = 1.0
 _WORD_SPREAD = 0.5
 _CONTRAST = 0.6
 

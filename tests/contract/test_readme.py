@@ -1,0 +1,75 @@
+"""What the README promises is what the code has: attributes, ranges, defaults, commands."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from denoising.request import ATTRIBUTES
+from insta_depth._cli import _parser as client_parser
+from insta_depth_shared.manifest import Defaults
+
+from export.__main__ import _parser as export_parser
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def _rows() -> dict[str, list[str]]:
+    """The table of attributes: name → its cells."""
+    table = README.split("## Attributes")[1].split("\n\n")[1]
+    rows = {}
+    for line in table.splitlines()[2:]:
+        name, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+        rows |= {each.strip(" `"): cells for each in name.split(",")}
+    return rows
+
+
+def test_every_attribute_is_documented():
+    assert set(_rows()) == {attribute.name for attribute in ATTRIBUTES}
+
+
+@pytest.mark.parametrize("attribute", [a for a in ATTRIBUTES if abs(a.maximum) < float("inf")], ids=lambda a: a.name)
+def test_documented_ranges_are_the_servers(attribute):
+    low, high = re.split(r"(?<=\d)–", _rows()[attribute.name][1])
+    assert (float(low.replace("−", "-")), float(high)) == (attribute.minimum, attribute.maximum)
+
+
+@pytest.mark.parametrize("name", ["num_inference_steps", "guidance_scale", "seed", "ip_adapter_scale", "depth_scale"])
+def test_documented_defaults_are_the_manifests(name):
+    assert float(_rows()[name][2].replace("−", "-")) == getattr(Defaults(), name)
+
+
+def test_every_scheduler_is_documented():
+    (choices,) = (a.choices for a in ATTRIBUTES if a.name == "scheduler")
+    assert set(re.findall(r"`(\w+)`", _rows()["scheduler"][1])) == set(choices)
+
+
+def test_the_make_targets_exist():
+    named = set(re.findall(r"(?m)^make ([a-z]+)", "\n".join(_blocks("sh"))))
+    assert {"demo", "test", "serve"} <= named
+    assert named <= set(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text()))
+
+
+def test_the_commands_parse():
+    lines = " ".join(_blocks("sh")).replace("\\\n", " ").splitlines()
+    (generate,) = [line for line in lines if "insta-depth generate" in line]
+    assert client_parser().parse_args(shlex.split(generate)[1:]).prompt
+    (export,) = [line for line in lines if "-m export onnx" in line]
+    arguments = re.sub(r"[\[\]]", "", export).replace("fp32|fp16|bf16", "fp16").replace("<", "").replace(">", "")
+    assert export_parser().parse_args(shlex.split(arguments)[3:]).min_side == 1024
+
+
+def test_the_python_compiles():
+    for block in _blocks("python"):
+        compile(block, "README.md", "exec")
+
+
+def test_the_folders_exist():
+    table = README.split("| folder |")[1].split("\n\n")[0]
+    for folder in re.findall(r"(?m)^\| `([^`]+)`", table):
+        assert (ROOT / folder).is_dir(), folder
