@@ -7,6 +7,7 @@ requests on it together, whereas here every request has a stream of its own.
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 
 import grpc
@@ -29,6 +30,9 @@ _CHANNEL_OPTIONS = (
 
 RETURN_S = 60.0
 """How long a request waits for a server that was there before: it may be starting anew."""
+
+RETURN_POLL_S = 0.2
+_ABSENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 PROBE_TIMEOUT_S = 5.0
 SILENCE_S = 10.0
@@ -68,9 +72,16 @@ class GrpcTransport:
 
     def _await_return(self, timeout_s: float | None) -> None:
         """Give a server that was there before some time; one that never was is reported at once."""
-        if self._was_there:
-            with contextlib.suppress(grpc.FutureTimeoutError):
-                grpc.channel_ready_future(self._channel).result(timeout=min(RETURN_S, timeout_s or RETURN_S))
+        give_up = time.monotonic() + min(RETURN_S, timeout_s or RETURN_S)
+        while self._was_there and not self._answers() and time.monotonic() < give_up:
+            time.sleep(RETURN_POLL_S)
+
+    def _answers(self) -> bool:
+        try:
+            self._stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=PROBE_TIMEOUT_S)
+        except grpc.RpcError as error:
+            return error.code() not in _ABSENT
+        return True
 
     @contextlib.contextmanager
     def _watched(self, call: grpc.Call) -> Iterator["_Watch"]:
@@ -152,9 +163,16 @@ class AsyncGrpcTransport:
 
     async def _await_return(self, timeout_s: float | None) -> None:
         """Give a server that was there before some time; one that never was is reported at once."""
-        if self._was_there and self._channel is not None:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._channel.channel_ready(), min(RETURN_S, timeout_s or RETURN_S))
+        give_up = time.monotonic() + min(RETURN_S, timeout_s or RETURN_S)
+        while self._was_there and not await self._answers() and time.monotonic() < give_up:
+            await asyncio.sleep(RETURN_POLL_S)
+
+    async def _answers(self) -> bool:
+        try:
+            await self._stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=PROBE_TIMEOUT_S)
+        except grpc.RpcError as error:
+            return error.code() not in _ABSENT
+        return True
 
     @contextlib.asynccontextmanager
     async def _watched(self, call: grpc.aio.Call) -> AsyncIterator["_Watch"]:

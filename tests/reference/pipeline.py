@@ -127,7 +127,7 @@ class ReferencePipeline:
         return torch.cat([negative_embeds, prompt_embeds]), torch.cat([negative_pooled, pooled])
 
     def _face(self, embedding, guided):
-        positive = torch.from_numpy(embedding).reshape(1, -1)
+        positive = torch.from_numpy(embedding.copy()).reshape(1, -1)
         rows = torch.cat([torch.zeros_like(positive), positive]) if guided else positive
         return resample(self.projector, rows)
 
