@@ -21,8 +21,8 @@ def prepare(miniature_checkpoint: Path, repository: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "wide"
         _write(miniature_checkpoint, checkpoint)
-        command = [sys.executable, "-m", "export", "onnx", "--no-verify", "--checkpoint", str(checkpoint)]
-        subprocess.run([*command, "--output", str(unfinished)], check=True, stdout=sys.stderr)
+        command = [sys.executable, "-m", "export", "onnx", "--no-verify", "--min-side", "192"]
+        subprocess.run([*command, "--checkpoint", str(checkpoint), "--output", str(unfinished)], check=True, stdout=sys.stderr)
     unfinished.rename(repository)
 
 
