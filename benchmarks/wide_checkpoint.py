@@ -22,7 +22,9 @@ def prepare(miniature_checkpoint: Path, repository: Path) -> None:
         checkpoint = Path(folder) / "wide"
         _write(miniature_checkpoint, checkpoint)
         command = [sys.executable, "-m", "export", "onnx", "--no-verify", "--min-side", "192"]
-        subprocess.run([*command, "--checkpoint", str(checkpoint), "--output", str(unfinished)], check=True, stdout=sys.stderr)
+        subprocess.run(
+            [*command, "--checkpoint", str(checkpoint), "--output", str(unfinished)], check=True, stdout=sys.stderr
+        )
     unfinished.rename(repository)
 
 
