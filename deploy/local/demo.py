@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tritonclient.grpc import InferenceServerClient, InferInput
 
 from .errors import LocalTritonError
-from .server import LocalTriton
+from .server import ON_FREE_PORTS, LocalTriton
 
 PROMPT = "Photo of a woman wearing a Superman costume"
 TILE_PX = 256
@@ -55,10 +55,8 @@ def _serving(repository: Path, console: Console) -> Iterator[LocalTriton]:
         task = bar.add_task("Triton loads models", total=None)
         server = LocalTriton(
             repository,
+            ON_FREE_PORTS,
             on_progress=lambda ready, total: bar.update(task, completed=ready, total=total),
-            http_port=0,
-            grpc_port=0,
-            metrics_port=0,
         )
         server.start()
     try:

@@ -9,7 +9,7 @@ import pytest
 from insta_depth import InstaDepth
 from PIL import Image
 
-from deploy.local.server import LocalTriton
+from deploy.local.server import ON_FREE_PORTS, LocalTriton
 
 MAX_REQUESTS = 8
 
@@ -18,7 +18,7 @@ MAX_REQUESTS = 8
 def server(miniature_repository: Path) -> Iterator[LocalTriton]:
     """Real Triton with the miniature checkpoint."""
     settings = {"INSTA_DEPTH_MAX_REQUESTS": str(MAX_REQUESTS)}
-    with LocalTriton(miniature_repository, http_port=0, grpc_port=0, metrics_port=0, environment=settings) as running:
+    with LocalTriton(miniature_repository, ON_FREE_PORTS, environment=settings) as running:
         yield running
 
 
