@@ -7,7 +7,7 @@ CHECKPOINT := build/miniature-checkpoint
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix serve bench clean
+.PHONY: help setup demo test check fix serve gateway bench clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -18,7 +18,7 @@ $(READY): pyproject.toml constraints.txt client/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and "Python 3.10 to 3.13 is needed, PYTHON=" + sys.executable + " is " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
-	$(PY) -m pip install --quiet --progress-bar on --constraint constraints.txt --group dev --editable ./client
+	$(PY) -m pip install --quiet --progress-bar on --constraint constraints.txt --group dev --editable './client[gateway,page,postgresql]'
 	$(PY) -m pip install --quiet --constraint constraints.txt --no-deps insightface
 	touch $@
 
@@ -40,12 +40,16 @@ check: $(READY)  ## lint and types; changes nothing
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-fix: $(READY)  ## format, and repair what lint can
+fix: $(READY)  ## format, repair what lint can, write docs/openapi.json
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+	$(PY) -m insta_depth.gateway.openapi > docs/openapi.json
 
 serve: build/.miniature-exported  ## serve REPOSITORY=build/<name> on 127.0.0.1 until Ctrl-C
 	$(PY) -m deploy.local serve $(REPOSITORY)
+
+gateway: $(READY)  ## start the documented HTTP API on 127.0.0.1:8080, in front of the Triton of `make serve`
+	$(VENV)/bin/insta-depth gateway
 
 bench: build/.miniature-exported  ## measure batching and the cost of orchestration
 	$(PY) -m benchmarks all --repository build/miniature

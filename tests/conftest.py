@@ -1,11 +1,15 @@
-"""Fixtures that several test folders share."""
+"""Fixtures that several test folders share: checkpoints, one live server, and pictures to send to it."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from deploy.local.server import ON_FREE_PORTS, LocalTriton
+
 ROOT = Path(__file__).parent.parent
+MAX_REQUESTS = 8
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +48,23 @@ def _made(folder: Path) -> Path:
     if not folder.exists():
         pytest.fail(f"{folder} is missing: `make test` makes it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def server(miniature_repository: Path) -> Iterator[LocalTriton]:
+    """Real Triton with the miniature checkpoint."""
+    settings = {"INSTA_DEPTH_MAX_REQUESTS": str(MAX_REQUESTS)}
+    with LocalTriton(miniature_repository, ON_FREE_PORTS, environment=settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def face(miniature_checkpoint: Path) -> bytes:
+    """The demo's picture of a person, a file's bytes."""
+    return (miniature_checkpoint / "pictures" / "face.png").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def pose(miniature_checkpoint: Path) -> bytes:
+    """The demo's picture of a pose."""
+    return (miniature_checkpoint / "pictures" / "pose.png").read_bytes()

@@ -17,6 +17,8 @@ from insta_depth._errors import (
     Overloaded,
     ServerUnavailable,
 )
+from insta_depth._gateway import add_gateway
+from insta_depth._keys import add_keys
 from insta_depth._request import GenerationRequest
 from insta_depth._version import __version__
 
@@ -85,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
     _add_generate(commands)
     _add_status(commands)
+    add_gateway(commands)
+    add_keys(commands)
     return parser
 
 

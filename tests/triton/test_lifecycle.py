@@ -78,7 +78,7 @@ def test_a_client_that_dies_leaves_nothing_behind(server, client, ask, tmp_path)
 
 
 def test_more_requests_than_the_limit_are_refused_at_once(server, ask):
-    from tests.triton.conftest import MAX_REQUESTS
+    from tests.conftest import MAX_REQUESTS
 
     outcomes, lock = [], threading.Lock()
 

@@ -1,0 +1,119 @@
+"""The gateway as an ASGI application: the API, and the page where it is wanted and installed."""
+
+import asyncio
+import importlib.util
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from insta_depth import AsyncInstaDepth, InstaDepthError, __version__
+from insta_depth.gateway import documents
+from insta_depth.gateway.accounts.asynchronous import AsyncLedger
+from insta_depth.gateway.accounts.database import connect, migrate
+from insta_depth.gateway.accounts.ledger import Ledger
+from insta_depth.gateway.answers import answer_error
+from insta_depth.gateway.delivery import ClientGone
+from insta_depth.gateway.draining import Draining
+from insta_depth.gateway.errors import GatewayError
+from insta_depth.gateway.fetching import FetchLimits, PictureFetcher
+from insta_depth.gateway.metrics import Metrics
+from insta_depth.gateway.observing import Observer
+from insta_depth.gateway.pace import Pace
+from insta_depth.gateway.reading import BodyReader
+from insta_depth.gateway.routes import api
+from insta_depth.gateway.service import GenerationService
+from insta_depth.gateway.settings import Settings
+
+_API_PATHS = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json")
+
+
+def create_app(settings: Settings, client: AsyncInstaDepth | None = None) -> ASGIApp:
+    """Return the application; ``client`` is the one of ``settings.triton_url`` if None.
+
+    Accounts are connected and their tables brought up to date here, so a database that cannot be used is known before
+    anything listens. Raises `DatabaseUrlError` and SQLAlchemy's errors.
+    """
+    engine = connect(settings.database_url.get_secret_value())
+    migrate(engine)
+    ledger = AsyncLedger(Ledger(engine, settings.lease_s), is_single_writer=engine.dialect.name == "sqlite")
+    metrics = Metrics()
+    service = GenerationService(settings, ledger, client or AsyncInstaDepth(settings.triton_url), metrics)
+    metrics.watch(lambda: service.line.in_flight, lambda: service.line.waiting)
+    app = create_api()
+    app.router.lifespan_context = _lifespan(service, ledger)
+    app.state.service = service
+    app.state.metrics = metrics
+    app.state.pace = Pace(settings.rate_limit_per_minute)
+    app.state.bodies = BodyReader(settings.max_body_bytes, settings.max_buffered_bytes, settings.body_timeout_s)
+    app.state.fetcher = _fetcher(settings)
+    door = _with_page(app, service) if settings.page and page_is_installed() else app
+    return Observer(Draining(door), metrics)
+
+
+class _Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """Add the schemas that FastAPI does not see."""
+        document = super().openapi()
+        document["components"]["schemas"].update(documents.SCHEMAS)
+        return document
+
+
+def create_api() -> FastAPI:
+    """Return the API alone, with nothing behind it: enough for its OpenAPI document."""
+    app = _Api(
+        title=documents.TITLE,
+        description=documents.DESCRIPTION,
+        version=__version__,
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.include_router(api)
+    for kind in (GatewayError, InstaDepthError, HTTPException, ClientGone, Exception):
+        app.add_exception_handler(kind, answer_error)
+    return app
+
+
+def page_is_installed() -> bool:
+    """Whether the optional packages of the page are there."""
+    return importlib.util.find_spec("gradio") is not None
+
+
+def _fetcher(settings: Settings) -> PictureFetcher | None:
+    limits = FetchLimits(settings.fetch_max_bytes, settings.fetch_timeout_s)
+    return PictureFetcher(limits) if settings.fetch_urls else None
+
+
+def _lifespan(service: GenerationService, ledger: AsyncLedger):  # type: ignore[no-untyped-def]
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        leases = asyncio.create_task(service.keep_leases())
+        try:
+            yield
+        finally:
+            leases.cancel()
+            with suppress(asyncio.CancelledError):
+                await leases
+            await service.close()
+            if app.state.fetcher is not None:
+                await app.state.fetcher.close()
+            ledger.close()
+
+    return lifespan
+
+
+def _with_page(app: FastAPI, service: GenerationService) -> ASGIApp:
+    """Leave every path that is not the API's to the page."""
+    from insta_depth.gateway.page import page_app
+
+    page = page_app(service)
+
+    async def door(scope: Scope, receive: Receive, send: Send) -> None:
+        is_page = scope["type"] == "websocket" or (scope["type"] == "http" and not scope["path"].startswith(_API_PATHS))
+        await (page if is_page else app)(scope, receive, send)
+
+    return door

@@ -1,0 +1,87 @@
+"""Around every request: its id, one line in the log, its count, and an answer even where something broke."""
+
+import json
+import logging
+import re
+import time
+from contextvars import ContextVar
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from insta_depth.gateway.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+_ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PATHS = ("/v1/insta-depth", "/v1/insta-depth/stream", "/v1/get-user-credits", "/healthz", "/readyz", "/metrics")
+_QUIET = ("/healthz", "/readyz", "/metrics")
+
+
+class Observer:
+    """ASGI middleware; the outermost."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request pass and note what came of it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        seen = _Seen(scope, send)
+        token = request_id.set(seen.id)
+        try:
+            await self._app(scope, receive, seen.send)
+        except Exception:
+            logger.exception("a request broke")
+            if seen.status == 0:
+                await seen.send_failure()
+        finally:
+            self._note(scope, seen)
+            request_id.reset(token)
+
+    def _note(self, scope: Scope, seen: "_Seen") -> None:
+        seconds, path = time.monotonic() - seen.started_s, scope["path"]
+        self._metrics.answered(path if path in _PATHS else "other", seen.status, seconds)
+        state = scope.get("state", {})
+        told = {
+            "method": scope["method"][:20],
+            "path": path[:100],
+            "status": seen.status,
+            "duration_ms": round(seconds * 1000, 1),
+            "key": state.get("key"),
+            "code": state.get("code"),
+        }
+        logger.log(
+            logging.DEBUG if path in _QUIET else logging.INFO,
+            "request",
+            extra={name: value for name, value in told.items() if value is not None},
+        )
+
+
+class _Seen:
+    """What goes by of one request."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        given = Headers(scope=scope).get("x-request-id", "")
+        self.id = given if _ACCEPTED_ID.fullmatch(given) else uuid4().hex
+        self.started_s = time.monotonic()
+        self.status = 0
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)["x-request-id"] = self.id
+        await self._send(message)
+
+    async def send_failure(self) -> None:
+        body = json.dumps({"error": "the request could not be processed", "code": "INTERNAL"}).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})

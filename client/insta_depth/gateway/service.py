@@ -1,0 +1,170 @@
+"""A picture for credits: reserve, wait for a turn, generate, and spend once the picture is delivered."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+from insta_depth import AsyncInstaDepth, Generation, GenerationRequest, Overloaded, Progress, ServerUnavailable
+from insta_depth.gateway.accounts.asynchronous import AsyncLedger
+from insta_depth.gateway.accounts.ledger import Account, without_zeros
+from insta_depth.gateway.errors import NotEnoughCredits, Unauthorized
+from insta_depth.gateway.line import Line
+from insta_depth.gateway.metrics import Metrics
+from insta_depth.gateway.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_DEFAULT_STEPS = 10
+_FULL_RETRY_S = 0.25
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The end of a stream. ``cost`` and ``remaining`` in credits; times in milliseconds."""
+
+    generation: Generation
+    cost: Decimal
+    remaining: Decimal
+    queue_ms: float
+    generation_ms: float
+
+
+class GenerationService:
+    """What the endpoints and the page share; everything about pictures is the server's business."""
+
+    def __init__(self, settings: Settings, ledger: AsyncLedger, client: AsyncInstaDepth, metrics: Metrics) -> None:
+        self.settings = settings
+        self._accounts = ledger
+        self._client = client
+        self._metrics = metrics
+        self.line = Line(settings.max_in_flight, settings.max_waiting, settings.queue_timeout_s)
+        self._settling: set[asyncio.Task[bool]] = set()
+
+    async def authenticate(self, secret: str | None) -> Account:
+        """Return the account of a secret. Raises `Unauthorized`."""
+        if not secret:
+            raise Unauthorized("x-api-key: the header is missing")
+        account = await self._accounts.run(self._accounts.ledger.find, secret)
+        if account is None:
+            raise Unauthorized("x-api-key: the key is unknown or was revoked")
+        return account
+
+    def price(self, num_inference_steps: int | None) -> Decimal:
+        """Return what a picture of so many steps costs, in credits."""
+        steps = _DEFAULT_STEPS if num_inference_steps is None else num_inference_steps
+        return without_zeros(self.settings.price_base + self.settings.price_per_step * steps)
+
+    async def stream(self, account: Account, attributes: dict[str, Any]) -> AsyncGenerator[Progress | Picture, None]:
+        """Yield a `Progress` after each step and, last, the `Picture`; ``attributes`` are `GenerationRequest`'s.
+
+        Resumed after the picture, it spends the price; closed before that, it cancels the work and returns the price.
+        Raises an `InstaDepthError` or a `GatewayError`.
+        """
+        GenerationRequest(**attributes)  # what cannot be sent is refused before anything is held
+        price = self.price(attributes.get("num_inference_steps"))
+        async with self._held(account, price) as hold:
+            async with self.line.turn() as queue_ms:
+                started_s = time.monotonic()
+                async with aclosing(self._events(attributes)) as events:
+                    async for event in events:
+                        if isinstance(event, Progress):
+                            yield event
+                generation_ms = (time.monotonic() - started_s) * 1000
+            self._metrics.generated(queue_ms, generation_ms)
+            yield Picture(_finished(event), price, hold.remaining, queue_ms, generation_ms)
+            hold.is_delivered = True
+
+    async def check_ready(self) -> None:
+        """Ask for a sign of life of accounts and Triton. Raises `AccountsUnavailable`, `ServerUnavailable`."""
+        await self._accounts.run(self._accounts.ledger.ping)
+        if not (await self._client.status()).ready:
+            raise ServerUnavailable("Triton has not loaded our models yet")
+
+    async def balance(self, account: Account) -> Decimal:
+        """Return what the account has left."""
+        return await self._accounts.run(self._accounts.ledger.balance, account)
+
+    async def keep_leases(self) -> None:
+        """Until cancelled, move on the deadlines of what is held here and return what others left behind."""
+        ledger = self._accounts.ledger
+        while True:
+            try:
+                await self._accounts.run(ledger.renew)
+                returned = await self._accounts.run(ledger.return_expired)
+                self._metrics.returned(returned)
+            except Exception:  # a database that is away for a while must not end the renewing
+                logger.exception("leases were not renewed")
+            await asyncio.sleep(self.settings.lease_s / 4)
+
+    async def close(self) -> None:
+        """Wait until every reservation of a finished request is spent or returned, and leave Triton."""
+        if self._settling:
+            await asyncio.wait(self._settling)
+        await self._client.close()
+
+    async def _events(self, attributes: dict[str, Any]) -> AsyncGenerator[Progress | Generation, None]:
+        """Ask Triton; where other gateways fill it, ask again until this request's time in the queue is over."""
+        give_up_s = time.monotonic() + self.settings.queue_timeout_s
+        while True:
+            try:
+                events = self._client.stream(deadline_s=self.settings.generation_timeout_s, **attributes)  # type: ignore[arg-type]
+                async with aclosing(events):
+                    async for event in events:
+                        yield event
+                return
+            except Overloaded:
+                if time.monotonic() > give_up_s:
+                    raise
+            await asyncio.sleep(_FULL_RETRY_S)
+
+    @asynccontextmanager
+    async def _held(self, account: Account, price: Decimal) -> AsyncIterator["_Hold"]:
+        ledger, hold = self._accounts.ledger, _Hold(uuid4().hex)
+        try:
+            hold.remaining = await self._accounts.run(ledger.reserve, account, price, hold.id)
+            yield hold
+        except NotEnoughCredits:
+            hold.is_empty = True
+            raise
+        finally:
+            if not hold.is_empty:
+                await self._finish(self._settle(hold, price))
+
+    async def _settle(self, hold: "_Hold", price: Decimal) -> bool:
+        ledger = self._accounts.ledger
+        close = ledger.spend if hold.is_delivered else ledger.give_back
+        is_closed = await self._accounts.run(close, hold.id)
+        if not is_closed:
+            logger.warning("a reservation had run out", extra={"reservation": hold.id})
+        elif hold.is_delivered:
+            self._metrics.spent(price)
+        return is_closed
+
+    async def _finish(self, settling: Coroutine[Any, Any, bool]) -> None:
+        """Run to the end, whatever happens to the request's own task."""
+        task = asyncio.create_task(settling)
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+        await asyncio.shield(task)
+
+
+@dataclass
+class _Hold:
+    """A request's reservation."""
+
+    id: str
+    remaining: Decimal = Decimal(0)
+    is_empty: bool = False
+    is_delivered: bool = False
+
+
+def _finished(event: Progress | Generation) -> Generation:
+    if isinstance(event, Progress):
+        raise TypeError("a stream of the client ends with a generation")
+    return event

@@ -1,0 +1,41 @@
+"""The gateway's attributes are the server's: names, ranges and choices; defaults are the documented ones."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from denoising.request import ATTRIBUTES, Attribute
+from insta_depth.gateway.body import GenerationBody
+from insta_depth.gateway.settings import PREFIX, Settings
+from insta_depth_shared.manifest import Defaults
+
+PROPERTIES = GenerationBody.model_json_schema()["properties"]
+DOCUMENTED = ("num_inference_steps", "guidance_scale", "seed", "base64")
+PAGE = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text()
+
+
+def test_the_attributes_are_the_servers():
+    assert set(PROPERTIES) == {attribute.name for attribute in ATTRIBUTES}
+
+
+@pytest.mark.parametrize("attribute", ATTRIBUTES, ids=lambda attribute: attribute.name)
+def test_an_attribute_takes_what_the_server_takes(attribute: Attribute):
+    kind: dict[str, Any] = PROPERTIES[attribute.name]
+    kind = kind.get("anyOf", [kind])[0]
+    assert tuple(kind.get("enum", ())) == attribute.choices
+    assert kind.get("minimum", float("-inf")) == attribute.minimum
+    assert kind.get("maximum", float("inf")) == attribute.maximum
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_documented_defaults_are_the_servers(name: str):
+    assert PROPERTIES[name]["default"] == getattr(Defaults(), name)
+
+
+def test_every_setting_is_on_the_page_with_its_default():
+    rows = dict(re.findall(rf"(?m)^\| `{PREFIX}(\w+)` \| `?([^|`]*)`? \|", PAGE))
+    assert set(rows) == {name.upper() for name in Settings.model_fields}
+    for name, field in Settings.model_fields.items():
+        if field.default_factory is None:
+            assert rows[name.upper()] == str(field.default).lower(), name
