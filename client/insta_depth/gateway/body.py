@@ -27,6 +27,7 @@ def _flag(value: Any) -> Any:
 
 Whole = Annotated[int, BeforeValidator(_whole)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
+Quality = Annotated[int, Field(ge=1, le=100), BeforeValidator(_whole)]
 Scale = Annotated[float, Field(ge=0, le=2)]
 Picture = Annotated[
     # not strict: JSON has no bytes, so they come as text
@@ -66,9 +67,7 @@ class GenerationBody(BaseModel):
         None, description="Extension: what to do where the pose picture shows no face."
     )
     output_format: Literal["jpeg", "png", "webp"] | None = Field(None, description="Extension: the file's format.")
-    output_quality: Annotated[Whole, Field(ge=1, le=100)] | None = Field(
-        None, description="Extension: quality of a jpeg or webp file."
-    )
+    output_quality: Quality | None = Field(None, description="Extension: quality of a jpeg or webp file.")
     preview: Flag | None = Field(None, description="Extension: a small picture with each step; streams only.")
 
     @model_validator(mode="before")

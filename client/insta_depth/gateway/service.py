@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -69,15 +69,14 @@ class GenerationService:
         GenerationRequest(**attributes)  # what cannot be sent is refused before anything is held
         price = self.price(attributes.get("num_inference_steps"))
         async with self._held(account, price) as hold:
-            async with self.line.turn() as queue_ms:
-                started_s = time.monotonic()
-                async with aclosing(self._events(attributes)) as events:
-                    async for event in events:
-                        if isinstance(event, Progress):
-                            yield event
-                generation_ms = (time.monotonic() - started_s) * 1000
-            self._metrics.generated(queue_ms, generation_ms)
-            yield Picture(_finished(event), price, hold.remaining, queue_ms, generation_ms)
+            times = _Times()
+            async with self.line.turn(), aclosing(self._events(attributes, times)) as events:
+                async for event in events:
+                    if isinstance(event, Progress):
+                        yield event
+            times.done_s = time.monotonic()
+            self._metrics.generated(times.queue_ms, times.generation_ms)
+            yield Picture(_finished(event), price, hold.remaining, times.queue_ms, times.generation_ms)
             hold.is_delivered = True
 
     async def check_ready(self) -> None:
@@ -108,10 +107,11 @@ class GenerationService:
             await asyncio.wait(self._settling)
         await self._client.close()
 
-    async def _events(self, attributes: dict[str, Any]) -> AsyncGenerator[Progress | Generation, None]:
+    async def _events(self, attributes: dict[str, Any], times: "_Times") -> AsyncGenerator[Progress | Generation, None]:
         """Ask Triton; where other gateways fill it, ask again until this request's time in the queue is over."""
         give_up_s = time.monotonic() + self.settings.queue_timeout_s
         while True:
+            times.asked_s = time.monotonic()
             try:
                 events = self._client.stream(deadline_s=self.settings.generation_timeout_s, **attributes)  # type: ignore[arg-type]
                 async with aclosing(events):
@@ -152,6 +152,24 @@ class GenerationService:
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
         await asyncio.shield(task)
+
+
+@dataclass
+class _Times:
+    """A request's way, in seconds of the monotonic clock."""
+
+    reserved_s: float = field(default_factory=time.monotonic)
+    asked_s: float = 0.0
+    """When Triton was asked, the last time if it was full at first."""
+    done_s: float = 0.0
+
+    @property
+    def queue_ms(self) -> float:
+        return (self.asked_s - self.reserved_s) * 1000
+
+    @property
+    def generation_ms(self) -> float:
+        return (self.done_s - self.asked_s) * 1000
 
 
 @dataclass
