@@ -23,6 +23,11 @@ logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5
 _CODES = sorted(STATUS_BY_CODE)
+_SAID_INSTEAD = {
+    "INTERNAL": "the server had an issue with processing the request",
+    "ENGINE_FAILED": "the server had an issue with processing the request",
+    "SERVER_UNAVAILABLE": "the server is starting or away; try again later",
+}
 _GONE = 499
 """What the log says of a caller who left; nobody receives it."""
 
@@ -50,16 +55,12 @@ def known(error: Exception) -> GatewayError | InstaDepthError:
 
 
 def body_of(error: Exception) -> dict[str, str]:
-    """Return the one body of all errors."""
+    """Return the one body of all errors, without the words of ours that are for the operator; the log has those."""
     mine = known(error)
-    message = mine.message if STATUS_BY_CODE[mine.code] != HTTPStatus.INTERNAL_SERVER_ERROR else _veiled(mine)
-    return {"error": message, "code": mine.code}
-
-
-def _veiled(error: GatewayError | InstaDepthError) -> str:
-    """Return a failure without the server's own words, which are for its operator; they go into the log."""
-    logger.error("failed: %s", error.message)
-    return "the server had an issue with processing the request"
+    said = _SAID_INSTEAD.get(mine.code) if isinstance(mine, InstaDepthError) else None
+    if said is not None:
+        logger.error("%s: %s", mine.code, mine.message)
+    return {"error": said or mine.message, "code": mine.code}
 
 
 async def answer_error(request: Request, error: Exception) -> Response:

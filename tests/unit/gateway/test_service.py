@@ -126,7 +126,8 @@ async def test_an_error_of_the_server_costs_nothing(bench):
     assert bench.books() == (10, 0, 0)
 
 
-async def test_what_cannot_be_sent_is_refused_before_anything_is_held(bench):
+async def test_what_cannot_be_sent_is_refused_before_anything_is_held(bench, monkeypatch):
+    monkeypatch.setattr(bench.ledger, "reserve", lambda *_: pytest.fail("it was reserved"))
     with pytest.raises(InvalidInput, match="prompt"):
         await anext(bench.service.stream(bench.account, ASKED | {"prompt": 5}))
     assert bench.transport.requests == []
