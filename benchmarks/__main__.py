@@ -1,4 +1,4 @@
-"""``python -m benchmarks [batching|overhead|all]``: measure, keep every record, and write one report."""
+"""``python -m benchmarks [batching|overhead|gateway|all]``: measure, keep every record, and write one report."""
 
 import argparse
 import os
@@ -28,7 +28,7 @@ def main() -> int:
 
 def _parse() -> argparse.Namespace:
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--repository", type=Path, default=Path("build/miniature"), help="for batching")
+    shared.add_argument("--repository", type=Path, default=Path("build/miniature"), help="for batching and gateway")
     shared.add_argument(
         "--wide-repository", type=Path, default=Path("build/wide"), help="for overhead; made if missing"
     )

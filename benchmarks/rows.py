@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from . import batching, overhead
+from . import batching, gateway, overhead
 from .batching import Load
 from .options import Options
 from .records import Measured, Target
 
 _SHARED_STEPS = Target("rows_share", at_least=0.85)
 _CHEAP_ORCHESTRATION = Target("loop_ratio", at_most=1.10)
+_CHEAP_GATEWAY = Target("added_median_ms", at_most=5)
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,19 @@ ROWS = (
         "1 request, guidance 3, 10 steps",
         partial(overhead.measure, steps=10, guidance_scale=3.0),
         _CHEAP_ORCHESTRATION,
+    ),
+    *(
+        Row(
+            "gateway",
+            f"{way_name}, {server_name}",
+            partial(gateway.measure, server=server, way=way, pairs_per_repeat=pairs_per_repeat),
+            _CHEAP_GATEWAY,
+        )
+        for server_name, server, pairs_per_repeat in (
+            ("Triton, 4 steps", gateway.triton, 24),
+            ("a server that answers at once", gateway.answering_at_once, 30),
+        )
+        for way_name, way in (("files", gateway.Multipart), ("base64", gateway.Json))
     ),
 )
 

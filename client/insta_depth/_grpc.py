@@ -163,6 +163,8 @@ class AsyncGrpcTransport:
 
     async def _await_return(self, timeout_s: float | None) -> None:
         """Give a server that was there before some time; one that never was is reported at once."""
+        if self._channel is not None and self._channel.get_state() is grpc.ChannelConnectivity.READY:
+            return  # the connection stands: that spares a round trip
         give_up = time.monotonic() + min(RETURN_S, timeout_s or RETURN_S)
         while self._was_there and not await self._answers() and time.monotonic() < give_up:
             await asyncio.sleep(RETURN_POLL_S)

@@ -145,7 +145,7 @@ def use_at_random(engine: Engine, seed: int) -> int:
     """Do this and that with two keys, as a gateway whose clock jumps; return how often something was spent."""
     chance, now_s, held, spent = random.Random(seed), time.time(), [""], 0
     gateway = Ledger(engine, lease_s=30, clock=lambda: now_s + chance.choice([0, 0, 0, 60]))
-    accounts = [Account(number, name, Decimal(0)) for number, name in enumerate("ab", start=1)]
+    accounts = [Account(number, name) for number, name in enumerate("ab", start=1)]
     for _ in range(OPERATIONS):
         match chance.choice(["reserve", "reserve", "spend", "return", "renew", "sweep", "add"]):
             case "reserve":

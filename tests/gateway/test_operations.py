@@ -143,3 +143,17 @@ def test_a_database_that_goes_away_is_503_and_comes_back(server, postgresql_url,
             assert (answer.status_code, answer.json()["code"]) == (503, "SERVER_UNAVAILABLE")
             assert requests.get(f"{gateway.url}/readyz").status_code == 503
         assert requests.post(gateway.url + PATH, json=body, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "url", ["https://127.0.0.1/a.png", "https://localhost/a.png", "https://[::1]/", "http://8.8.8.8/"]
+)
+def test_urls_of_the_inside_are_refused_where_fetching_is_on(tmp_path, body, url):
+    database_url = f"sqlite:///{tmp_path / 'accounts.db'}"
+    headers = {"x-api-key": make_key(database_url, "me")}
+    triton_url = f"127.0.0.1:{free_port()}"
+    with LiveGateway(triton_url, database_url, tmp_path / "log", {"FETCH_URLS": "true"}) as gateway:
+        answer = requests.post(gateway.url + PATH, json=body | {"pose_image": url}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_INPUT")
+    assert answer.json()["error"].startswith(f"pose_image: {url.split('/')[0]}")
+    assert answer.headers["x-remaining-credits"] == "1000"

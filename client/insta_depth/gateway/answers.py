@@ -95,7 +95,7 @@ def _headers(error: Exception, status: int) -> dict[str, str]:
 async def _remaining(request: Request) -> dict[str, str]:
     service, secret = request.app.state.service, request.headers.get("x-api-key")
     try:
-        account = await service.authenticate(secret)
+        balance = await service.balance(await service.authenticate(secret))
     except Exception:  # an unknown key, or accounts that cannot be read: the answer goes out all the same
         return {}
-    return {"x-remaining-credits": str(account.balance)}
+    return {"x-remaining-credits": str(balance)}

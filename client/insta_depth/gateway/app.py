@@ -2,9 +2,9 @@
 
 import asyncio
 import importlib.util
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -28,6 +28,9 @@ from insta_depth.gateway.routes import api
 from insta_depth.gateway.service import GenerationService
 from insta_depth.gateway.settings import Settings
 
+if TYPE_CHECKING:
+    from insta_depth.gateway.page import Page
+
 _API_PATHS = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json")
 
 
@@ -37,21 +40,22 @@ def create_app(settings: Settings, client: AsyncInstaDepth | None = None) -> ASG
     Accounts are connected and their tables brought up to date here, so a database that cannot be used is known before
     anything listens. Raises `DatabaseUrlError` and SQLAlchemy's errors.
     """
-    engine = connect(settings.database_url.get_secret_value())
+    # What a power cut undoes is in the callers' favour: at worst a reservation, or that it was spent.
+    engine = connect(settings.database_url.get_secret_value(), survives_power_cut=False)
     migrate(engine)
     ledger = AsyncLedger(Ledger(engine, settings.lease_s), is_single_writer=engine.dialect.name == "sqlite")
     metrics = Metrics()
     service = GenerationService(settings, ledger, client or AsyncInstaDepth(settings.triton_url), metrics)
     metrics.watch(lambda: service.line.in_flight, lambda: service.line.waiting)
+    page = _page(service) if settings.page and page_is_installed() else None
     app = create_api()
-    app.router.lifespan_context = _lifespan(service, ledger)
+    app.router.lifespan_context = _lifespan(service, ledger, page)
     app.state.service = service
     app.state.metrics = metrics
     app.state.pace = Pace(settings.rate_limit_per_minute)
     app.state.bodies = BodyReader(settings.max_body_bytes, settings.max_buffered_bytes, settings.body_timeout_s)
     app.state.fetcher = _fetcher(settings)
-    door = _with_page(app, service) if settings.page and page_is_installed() else app
-    return Observer(Draining(door), metrics)
+    return Observer(Draining(_with_page(app, page) if page else app), metrics)
 
 
 class _Api(FastAPI):
@@ -88,16 +92,25 @@ def _fetcher(settings: Settings) -> PictureFetcher | None:
     return PictureFetcher(limits) if settings.fetch_urls else None
 
 
-def _lifespan(service: GenerationService, ledger: AsyncLedger):  # type: ignore[no-untyped-def]
+def _page(service: GenerationService) -> "Page":
+    from insta_depth.gateway.page import page_app
+
+    return page_app(service)
+
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def _lifespan(service: GenerationService, ledger: AsyncLedger, page: "Page | None") -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         leases = asyncio.create_task(service.keep_leases())
         try:
-            yield
+            async with page.lifespan() if page else nullcontext():
+                yield
         finally:
             leases.cancel()
-            with suppress(asyncio.CancelledError):
-                await leases
+            await asyncio.wait({leases})
             await service.close()
             if app.state.fetcher is not None:
                 await app.state.fetcher.close()
@@ -106,14 +119,11 @@ def _lifespan(service: GenerationService, ledger: AsyncLedger):  # type: ignore[
     return lifespan
 
 
-def _with_page(app: FastAPI, service: GenerationService) -> ASGIApp:
+def _with_page(api: ASGIApp, page: ASGIApp) -> ASGIApp:
     """Leave every path that is not the API's to the page."""
-    from insta_depth.gateway.page import page_app
-
-    page = page_app(service)
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
-        is_page = scope["type"] == "websocket" or (scope["type"] == "http" and not scope["path"].startswith(_API_PATHS))
-        await (page if is_page else app)(scope, receive, send)
+        is_page = scope["type"] == "http" and not scope["path"].startswith(_API_PATHS)
+        await (page if is_page else api)(scope, receive, send)
 
     return door

@@ -64,10 +64,10 @@ async def stream(request: Request, account: Annotated[Account, Depends(_paced_ca
 
 
 @api.get("/v1/get-user-credits", **documents.CREDITS)
-async def get_user_credits(account: Annotated[Account, Depends(_caller)]) -> Response:
+async def get_user_credits(request: Request, account: Annotated[Account, Depends(_caller)]) -> Response:
     """Tell what the key has left."""
-    content = {"credits": float(account.balance), "free-credits": 0}
-    return JSONResponse(content, headers={"x-remaining-credits": str(account.balance)})
+    balance = await request.app.state.service.balance(account)
+    return JSONResponse({"credits": float(balance), "free-credits": 0}, headers={"x-remaining-credits": str(balance)})
 
 
 @api.get("/healthz", **documents.HEALTH)

@@ -40,10 +40,11 @@ def keys(url: str, capsys: pytest.CaptureFixture[str]) -> Run:
 
 def test_a_new_key_works(keys: Run, url: str) -> None:
     code, output, note = keys("create", "--name", "me", "--credits", "100.5", "--rate-limit", "30")
-    account = Ledger(connect(url)).find(output.rstrip("\n"))
+    ledger = Ledger(connect(url))
+    account = ledger.find(output.rstrip("\n"))
     assert code == 0
     assert account
-    assert (account.name, str(account.balance), account.rate_limit_per_minute) == ("me", "100.5", 30)
+    assert (account.name, str(ledger.balance(account)), account.rate_limit_per_minute) == ("me", "100.5", 30)
     assert note == "keep this secret: it is shown this once"
 
 
@@ -205,7 +206,7 @@ def test_without_postgresqls_driver_it_says_what_to_install(url: str) -> None:
 
 def use(url: str, clock: Callable[[], float] = time.time) -> None:
     """Spend a credit of the only key and hold two."""
-    ledger, account = Ledger(connect(url), clock=clock), Account(1, "me", Decimal(0))
+    ledger, account = Ledger(connect(url), clock=clock), Account(1, "me")
     ledger.reserve(account, Decimal(1), "spent")
     ledger.reserve(account, Decimal(2), "held")
     ledger.spend("spent")

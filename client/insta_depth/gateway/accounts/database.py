@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,11 @@ def default_database_url() -> str:
     return f"sqlite:///{user_data_path('insta-depth') / 'accounts.db'}"
 
 
-def connect(url: str) -> Engine:
+def connect(url: str, survives_power_cut: bool = True) -> Engine:
     """Return the engine for ``url``: ``sqlite:///path`` or ``postgresql://user:password@host/name``.
 
-    The folder of an SQLite file is made. Raises `DatabaseUrlError`.
+    ``survives_power_cut`` False spares SQLite the wait for the disk: a power cut may then undo the last transactions,
+    each as a whole. A killed process never loses any. The folder of an SQLite file is made. Raises `DatabaseUrlError`.
     """
     try:
         parsed = make_url(url)
@@ -38,7 +40,7 @@ def connect(url: str) -> Engine:
         raise DatabaseUrlError("is not a database URL such as sqlite:///accounts.db") from None
     kind = parsed.get_backend_name()
     if kind == "sqlite":
-        return _sqlite(parsed.set(drivername="sqlite"))
+        return _sqlite(parsed.set(drivername="sqlite"), "FULL" if survives_power_cut else "NORMAL")
     if kind == "postgresql":
         return _postgresql(parsed.set(drivername="postgresql+psycopg"))
     raise DatabaseUrlError(f"{kind} is neither sqlite nor postgresql")
@@ -60,24 +62,24 @@ def migration_config(connection: Connection) -> Config:
     return config
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, synchronous: str) -> Engine:
     if url.database in (None, "", ":memory:"):
         raise DatabaseUrlError("an SQLite database needs a file: accounts must outlive the process")
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": _SQLITE_BUSY_S})
-    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "connect", partial(_prepare_sqlite, synchronous))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    """Write-ahead logging lets readers read while one writes; every commit reaches the disk.
+def _prepare_sqlite(synchronous: str, connection: Any, _record: object) -> None:
+    """Write-ahead logging lets readers read while one writes.
 
     With ``isolation_level`` None the driver leaves BEGIN to us.
     """
     connection.isolation_level = None
     _switch_to_wal(connection)
-    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+    for pragma in (f"synchronous={synchronous}", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

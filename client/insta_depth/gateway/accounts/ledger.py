@@ -54,7 +54,6 @@ class Account:
 
     id: int
     name: str
-    balance: Decimal
     rate_limit_per_minute: int | None = None
 
 
@@ -106,7 +105,7 @@ class Ledger:
                 self._deposit(connection, key_id, units)
         except IntegrityError:
             raise KeyRefused(f"name: {name!r} is taken") from None
-        return Account(int(key_id or 0), name, to_credits(units), rate_limit_per_minute), secret
+        return Account(int(key_id or 0), name, rate_limit_per_minute), secret
 
     def add_credits(self, key: str, credits: Decimal) -> Decimal:
         """Add to the key with this name or prefix and return its balance. Raises `KeyNotFound`, `KeyRefused`."""
@@ -150,11 +149,11 @@ class Ledger:
 
     def find(self, secret: str) -> Account | None:
         """Return the account of a secret, or None where it is unknown or revoked."""
-        columns = (ApiKey.id, ApiKey.name, ApiKey.balance, ApiKey.rate_limit_per_minute)
+        columns = (ApiKey.id, ApiKey.name, ApiKey.rate_limit_per_minute)
         found = select(*columns).where(ApiKey.key_hash == _hashed(secret), ApiKey.revoked_at.is_(None))
         with self._reading() as connection:
             row = connection.execute(found).one_or_none()
-        return row and Account(row.id, row.name, to_credits(row.balance), row.rate_limit_per_minute)
+        return row and Account(row.id, row.name, row.rate_limit_per_minute)
 
     # Reservations
 
