@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import requests
+from insta_depth.gateway.accounts import connect, migrate
 from PIL import Image
+from sqlalchemy import Engine
 
 from deploy.local.server import LocalTriton
 from tests.gateway.live import LiveGateway, make_key
@@ -31,6 +33,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'accounts.db'}"
     return create_database(request.getfixturevalue("postgresql_url"))
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """A fresh database with its tables."""
+    engine = connect(database_url)
+    migrate(engine)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,11 @@
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from insta_depth.gateway.accounts import Account, AccountSummary, KeyNotFound, KeyRefused, Ledger, connect, migrate
+from insta_depth.gateway.accounts import Account, AccountSummary, KeyNotFound, KeyRefused, Ledger
 from insta_depth.gateway.accounts.schema import PREFIX_LENGTH, Base
 from insta_depth.gateway.errors import NotEnoughCredits, Unauthorized
 from sqlalchemy import Engine, select
@@ -26,14 +26,6 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url)
-    migrate(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

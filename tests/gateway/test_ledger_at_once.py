@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from functools import partial
@@ -16,7 +16,7 @@ from typing import TypeVar
 from uuid import uuid4
 
 import pytest
-from insta_depth.gateway.accounts import Account, Ledger, connect, migrate
+from insta_depth.gateway.accounts import Account, Ledger
 from insta_depth.gateway.errors import NotEnoughCredits
 from sqlalchemy import Engine
 
@@ -25,14 +25,6 @@ from tests.gateway.hammer import LEASE_S
 T = TypeVar("T")
 
 OPERATIONS, THREADS = 60, 6
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url)
-    migrate(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ before. So what is here resumes it after the last byte was handed over, and clos
 import asyncio
 import base64
 import json
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -29,9 +29,9 @@ class ClientGone(Exception):
     """The caller closed the connection before the answer was ready."""
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
     """Return what ``work`` returns; cancel it and raise `ClientGone` when the caller closes the connection."""
-    working, leaving = asyncio.create_task(work), asyncio.create_task(_disconnect(receive))
+    working, leaving = asyncio.ensure_future(work), asyncio.create_task(_disconnect(receive))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():

@@ -1,7 +1,7 @@
 """The paths of the API."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Security
 from fastapi.security import APIKeyHeader
@@ -17,6 +17,8 @@ from insta_depth.gateway.errors import BadRequest
 from insta_depth.gateway.service import Picture
 
 api = APIRouter()
+
+T = TypeVar("T")
 
 _key = APIKeyHeader(name="x-api-key", auto_error=False, description="As `insta-depth keys create` shows it, once.")
 
@@ -37,13 +39,7 @@ async def _paced_caller(request: Request, account: Annotated[Account, Depends(_c
 async def generate(request: Request, account: Annotated[Account, Depends(_paced_caller)]) -> Response:
     """Make a picture of the face's person in the pose, as the prompt says."""
     async with request.app.state.bodies.read(request) as body:
-        attributes = await _attributes(request, body)
-        events = request.app.state.service.stream(account, attributes)
-        try:
-            picture = await unless_gone(request.receive, last_of(events))
-        except BaseException:
-            await events.aclose()
-            raise
+        picture, events = await _started(request, account, body, last_of)
         return _picture_answer(picture, body.base64, events)
 
 
@@ -51,16 +47,22 @@ async def generate(request: Request, account: Annotated[Account, Depends(_paced_
 async def stream(request: Request, account: Annotated[Account, Depends(_paced_caller)]) -> Response:
     """Make a picture and tell of every step on the way, as server-sent events."""
     async with request.app.state.bodies.read(request) as body:
-        attributes = await _attributes(request, body)
-        events = request.app.state.service.stream(account, attributes)
-        try:
-            first = await unless_gone(request.receive, anext(events))
-        except BaseException:
-            await events.aclose()
-            raise
+        first, events = await _started(request, account, body, anext)
         price = request.app.state.service.price(body.num_inference_steps)
         remaining = await request.app.state.service.balance(account)
         return EventAnswer(first, events, {"x-cost": str(price), "x-remaining-credits": str(remaining)}, body_of)
+
+
+async def _started(
+    request: Request, account: Account, body: GenerationBody, until: Callable[[Events], Awaitable[T]]
+) -> tuple[T, Events]:
+    """Begin the work and return what ``until`` waits for, and the stream; give up where the caller leaves."""
+    events = request.app.state.service.stream(account, await _attributes(request, body))
+    try:
+        return await unless_gone(request.receive, until(events)), events
+    except BaseException:
+        await events.aclose()
+        raise
 
 
 @api.get("/v1/get-user-credits", **documents.CREDITS)
