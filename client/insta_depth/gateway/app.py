@@ -22,7 +22,6 @@ from insta_depth.gateway.errors import GatewayError
 from insta_depth.gateway.fetching import FetchLimits, PictureFetcher
 from insta_depth.gateway.metrics import Metrics
 from insta_depth.gateway.observing import Observer
-from insta_depth.gateway.pace import Pace
 from insta_depth.gateway.reading import BodyReader
 from insta_depth.gateway.routes import api
 from insta_depth.gateway.service import GenerationService
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
 _API_PATHS = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json")
 
 
-def create_app(settings: Settings, client: AsyncInstaDepth | None = None) -> ASGIApp:
-    """Return the application; ``client`` is the one of ``settings.triton_url`` if None.
+def create_app(settings: Settings, stopping: asyncio.Event | None = None) -> ASGIApp:
+    """Return the application; who sets ``stopping`` ends the page's connections that would never end by themselves.
 
     Accounts are connected and their tables brought up to date here, so a database that cannot be used is known before
     anything listens. Raises `DatabaseUrlError` and SQLAlchemy's errors.
@@ -45,14 +44,14 @@ def create_app(settings: Settings, client: AsyncInstaDepth | None = None) -> ASG
     migrate(engine)
     ledger = AsyncLedger(Ledger(engine, settings.lease_s), is_single_writer=engine.dialect.name == "sqlite")
     metrics = Metrics()
-    service = GenerationService(settings, ledger, client or AsyncInstaDepth(settings.triton_url), metrics)
+    service = GenerationService(settings, ledger, AsyncInstaDepth(settings.triton_url), metrics)
     metrics.watch(lambda: service.line.in_flight, lambda: service.line.waiting)
-    page = _page(service) if settings.page and page_is_installed() else None
+    stopping = stopping or asyncio.Event()
+    page = _page(service, stopping) if settings.page and page_is_installed() else None
     app = create_api()
     app.router.lifespan_context = _lifespan(service, ledger, page)
     app.state.service = service
     app.state.metrics = metrics
-    app.state.pace = Pace(settings.rate_limit_per_minute)
     app.state.bodies = BodyReader(settings.max_body_bytes, settings.max_buffered_bytes, settings.body_timeout_s)
     app.state.fetcher = _fetcher(settings)
     return Observer(Draining(_with_page(app, page) if page else app), metrics)
@@ -92,10 +91,11 @@ def _fetcher(settings: Settings) -> PictureFetcher | None:
     return PictureFetcher(limits) if settings.fetch_urls else None
 
 
-def _page(service: GenerationService) -> "Page":
-    from insta_depth.gateway.page import page_app
+def _page(service: GenerationService, stopping: asyncio.Event) -> "Page":
+    from insta_depth.gateway.page import UploadLimits, page_app
 
-    return page_app(service)
+    uploads = UploadLimits(total_bytes=service.settings.page_upload_bytes)
+    return page_app(service, stopping, uploads)
 
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]

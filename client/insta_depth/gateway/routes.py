@@ -31,7 +31,7 @@ async def _caller(request: Request, secret: Annotated[str | None, Security(_key)
 
 
 async def _paced_caller(request: Request, account: Annotated[Account, Depends(_caller)]) -> Account:
-    await request.app.state.pace.check(account)
+    await request.app.state.service.check_pace(account)
     return account
 
 

@@ -18,6 +18,7 @@ from insta_depth.gateway.accounts.ledger import Account, without_zeros
 from insta_depth.gateway.errors import NotEnoughCredits, Unauthorized
 from insta_depth.gateway.line import Line
 from insta_depth.gateway.metrics import Metrics
+from insta_depth.gateway.pace import Pace
 from insta_depth.gateway.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class GenerationService:
         self._client = client
         self._metrics = metrics
         self.line = Line(settings.max_in_flight, settings.max_waiting, settings.queue_timeout_s)
+        self._pace = Pace(settings.rate_limit_per_minute)
         self._known: TTLCache[str, Account] = TTLCache(_KNOWN_MAX, _KNOWN_S)
         self._settling: set[asyncio.Task[bool]] = set()
 
@@ -62,6 +64,10 @@ class GenerationService:
             raise Unauthorized("x-api-key: the key is unknown or was revoked")
         self._known[secret] = account
         return account
+
+    async def check_pace(self, account: Account) -> None:
+        """Count one request of the account. Raises `RateLimited`."""
+        await self._pace.check(account)
 
     def price(self, num_inference_steps: int | None) -> Decimal:
         """Return what a picture of so many steps costs, in credits."""

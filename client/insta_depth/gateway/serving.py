@@ -1,8 +1,10 @@
 """Running the gateway as a process."""
 
+import asyncio
 import signal
 import sys
 from ipaddress import ip_address
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -24,8 +26,9 @@ def serve(**given: Any) -> None:
     """
     settings = read_settings(**given)
     logs.configure(settings.log_level)
+    stopping = asyncio.Event()
     try:
-        app = create_app(settings)
+        app = create_app(settings, stopping)
     except DatabaseUrlError as error:
         raise SettingError(f"{PREFIX}DATABASE_URL: {error}") from None
     except (SQLAlchemyError, CommandError, OSError) as error:
@@ -35,7 +38,7 @@ def serve(**given: Any) -> None:
     for each in (signal.SIGTERM, signal.SIGINT):
         # uvicorn has its own handlers while it runs and, stopped, sends itself the signal that stopped it.
         signal.signal(each, lambda *_: None)
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -44,6 +47,22 @@ def serve(**given: Any) -> None:
         server_header=False,
         timeout_graceful_shutdown=settings.stop_timeout_s,
     )
+    server = _Server(config, stopping)
+    server.run()
+    if not server.started:
+        raise SystemExit(1)  # the log says why
+
+
+class _Server(uvicorn.Server):
+    """Says when it is asked to stop: uvicorn alone tells the application only once every connection has ended."""
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._stopping.set()
 
 
 def _greet(settings: Settings) -> None:
