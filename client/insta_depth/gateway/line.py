@@ -4,7 +4,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from time import perf_counter
 
 from insta_depth.gateway.errors import Busy
 
@@ -32,18 +31,17 @@ class Line:
         return sum(not waiter.done() for waiter in self._waiters)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[float]:
-        """Wait for a turn, yield the milliseconds that it took, and hold the turn until the block ends.
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for a turn and hold it until the block ends.
 
         Raises `Busy`: at once where the line is full, else after ``timeout_s``.
         """
-        started = perf_counter()
         if self._in_flight < self._max_in_flight:
             self._in_flight += 1
         else:
             await self._wait()
         try:
-            yield (perf_counter() - started) * 1000
+            yield
         finally:
             self._pass_on()
 

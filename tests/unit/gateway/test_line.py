@@ -14,17 +14,16 @@ class Guests:
     def __init__(self, line: Line) -> None:
         self.line, self.served, self.doors = line, list[str](), dict[str, asyncio.Event]()
 
-    async def come(self, name: str) -> "asyncio.Task[float]":
+    async def come(self, name: str) -> "asyncio.Task[None]":
         self.doors[name] = asyncio.Event()
         task = asyncio.create_task(self._visit(name))
         await settle()
         return task
 
-    async def _visit(self, name: str) -> float:
-        async with self.line.turn() as waited_ms:
+    async def _visit(self, name: str) -> None:
+        async with self.line.turn():
             self.served.append(name)
             await self.doors[name].wait()
-        return waited_ms
 
     def leave(self, name: str) -> None:
         self.doors[name].set()
@@ -101,16 +100,6 @@ async def test_waiting_ends_after_the_limit() -> None:
         guests.leave("a")
         await settle()
         assert guests.served == ["a", "c"]
-
-
-async def test_says_how_long_the_turn_took_to_come() -> None:
-    async with ended_empty(Line(1, 1, 1)) as guests:
-        first, second = await guests.come("a"), await guests.come("b")
-        guests.leave("b")
-        await asyncio.sleep(0.05)
-        guests.leave("a")
-        assert await first < 20
-        assert 45 < await second < 500
 
 
 async def test_a_waiter_that_is_cancelled_is_skipped() -> None:
