@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     price_base: Credits = Field(Decimal("1"), description="credits a picture costs, whatever its steps")
     price_per_step: Credits = Field(Decimal("0.1"), description="credits that each step adds")
     rate_limit_per_minute: int = Field(0, ge=0, description="requests a key may send in a minute; 0: any number")
-    lease_s: Seconds = Field(60, ge=4, description="seconds after which a killed gateway's reservations are returned")
+    lease_s: Seconds = Field(30, ge=4, description="seconds after which a killed gateway's reservations are returned")
 
     max_in_flight: Count = Field(8, description="requests at work in Triton; its INSTA_DEPTH_MAX_REQUESTS")
     max_waiting: int = Field(256, ge=0, description="requests that wait for their turn; one more is refused")

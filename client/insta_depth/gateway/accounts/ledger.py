@@ -77,7 +77,7 @@ class AccountSummary:
 class Ledger:
     """Safe to share between threads. ``lease_s``: seconds until a reservation that nobody renews is returned."""
 
-    def __init__(self, engine: Engine, lease_s: float = 60.0, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, engine: Engine, lease_s: float = 30.0, clock: Callable[[], float] = time.time) -> None:
         self._engine = engine
         self._lease_s = lease_s
         self._clock = clock
