@@ -1,0 +1,58 @@
+"""What docs/gateway.md promises is what the gateway has: paths, statuses, commands, metrics."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from insta_depth._cli import _parser
+from insta_depth.gateway.errors import STATUS_BY_CODE
+from insta_depth.gateway.metrics import Metrics
+from insta_depth.gateway.openapi import document
+
+PAGE = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_table_of_statuses_is_the_codes():
+    rows = re.findall(r"(?m)^\| (\d{3}) \| (.*?) \|", PAGE)
+    table = {code: int(status) for status, codes in rows for code in re.findall(r"`(\w+)`", codes)}
+    assert table == STATUS_BY_CODE
+
+
+def test_the_paths_are_the_documents():
+    named = set(re.findall(r"`(GET|POST) (/[\w/.-]*)`", PAGE)) - {("GET", "/"), ("GET", "/openapi.json")}
+    had = {(method.upper(), path) for path, methods in document()["paths"].items() for method in methods}
+    assert named == had
+
+
+def commands() -> list[str]:
+    lines = "\n".join(blocks("sh")).splitlines()
+    return [line for line in lines if "insta-depth keys" in line]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_the_commands_parse(command: str):
+    words = shlex.split(re.sub(r"[\[\]]|\$\(|\)$", "", command), comments=True)
+    assert callable(_parser().parse_args(words[1:]).run)
+
+
+def test_there_are_commands_to_parse():
+    assert len(commands()) == 5
+
+
+def test_the_python_compiles():
+    for block in blocks("python"):
+        compile(block, "docs/gateway.md", "exec")
+
+
+def test_the_metrics_exist():
+    row = PAGE.split("**Metrics**")[1].split("**Pace**")[0]
+    named = {f"insta_depth_gateway_{name}" for name in re.findall(r"`([a-z_]+)`", row)} - {
+        "insta_depth_gateway_insta_depth_gateway_"
+    }
+    families = {family.name for family in Metrics().registry.collect()}
+    assert {name.removesuffix("_total") for name in named} == families
