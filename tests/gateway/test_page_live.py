@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from deploy.local.server import LocalTriton
@@ -88,3 +89,12 @@ def test_a_stop_does_not_wait_for_an_open_page(server, tmp_path, browser):
         page.goto(gateway.url)
         wait_until(lambda: page.get_by_label("API key").is_visible())
         assert gateway.stop(timeout_s=15) == 0
+
+
+def test_beside_the_page_the_api_is_as_without_it(gateway, name):
+    headers = {"x-api-key": make_key(gateway.database_url, name, 100)}
+    missing = requests.get(f"{gateway.url}/nope", headers=headers)
+    assert (missing.status_code, missing.json()["code"]) == (404, "NOT_FOUND")
+    assert missing.headers["x-remaining-credits"] == "100"
+    assert requests.get(f"{gateway.url}/v1/insta-depth", headers=headers).status_code == 405
+    assert requests.get(f"{gateway.url}/readyz").json() == {"status": "ready"}

@@ -30,8 +30,6 @@ from insta_depth.gateway.settings import Settings
 if TYPE_CHECKING:
     from insta_depth.gateway.page import Page
 
-_API_PATHS = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json")
-
 
 def create_app(settings: Settings, stopping: asyncio.Event | None = None) -> ASGIApp:
     """Return the application; who sets ``stopping`` ends the page's connections that would never end by themselves.
@@ -119,11 +117,11 @@ def _lifespan(service: GenerationService, ledger: AsyncLedger, page: "Page | Non
     return lifespan
 
 
-def _with_page(api: ASGIApp, page: ASGIApp) -> ASGIApp:
-    """Leave every path that is not the API's to the page."""
+def _with_page(api: ASGIApp, page: "Page") -> ASGIApp:
+    """Leave the page's paths to the page."""
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
-        is_page = scope["type"] == "http" and not scope["path"].startswith(_API_PATHS)
+        is_page = scope["type"] == "http" and page.has(scope["path"])
         await (page if is_page else api)(scope, receive, send)
 
     return door

@@ -18,7 +18,6 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATHS = ("/v1/insta-depth", "/v1/insta-depth/stream", "/v1/get-user-credits", "/healthz", "/readyz", "/metrics")
-_QUIET = ("/healthz", "/readyz", "/metrics")
 
 
 class Observer:
@@ -57,8 +56,9 @@ class Observer:
             "key": state.get("key"),
             "code": state.get("code"),
         }
+        is_noted = path.startswith("/v1/") or seen.status >= 400  # probes and the page's parts would drown the rest
         logger.log(
-            logging.DEBUG if path in _QUIET else logging.INFO,
+            logging.INFO if is_noted else logging.DEBUG,
             "request",
             extra={name: value for name, value in told.items() if value is not None},
         )

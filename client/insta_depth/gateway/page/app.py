@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
 from insta_depth.gateway.page.blocks import build_blocks
-from insta_depth.gateway.page.doors import Doors
+from insta_depth.gateway.page.doors import Doors, is_open
 from insta_depth.gateway.page.folder import keep_clean, use_private_folder
 from insta_depth.gateway.page.look import CSS, THEME
 from insta_depth.gateway.page.uploads import UploadLimits
@@ -30,6 +30,11 @@ class Page:
         self._doors = Doors(app, uploads)
         self._stopping = stopping
         self._keep_s = uploads.keep_s
+
+    @staticmethod
+    def has(path: str) -> bool:
+        """Whether there is something at ``path``; no path of the API's is among them."""
+        return is_open(path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
