@@ -1,9 +1,10 @@
 """Reading a request's body off the wire: JSON or a multipart form, within limits."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -47,9 +48,9 @@ class BodyReader:
         content = b"".join([chunk async for chunk in chunks])
         return await asyncio.to_thread(from_json, content) if len(content) > _BIG_BYTES else from_json(content)
 
-    async def _in_time(self, parsed: AsyncGenerator | object) -> GenerationBody:
+    async def _in_time(self, parsed: Coroutine[Any, Any, GenerationBody]) -> GenerationBody:
         try:
-            return await asyncio.wait_for(parsed, self.timeout_s)  # type: ignore[arg-type]
+            return await asyncio.wait_for(parsed, self.timeout_s)
         except asyncio.TimeoutError:
             raise BadRequest(f"body: did not arrive within {self.timeout_s:g} s") from None
         except ClientDisconnect:
