@@ -57,9 +57,7 @@ def test_400_by_the_server_costs_nothing(post):
     assert answer.headers["x-remaining-credits"] == "1000"
 
 
-@pytest.mark.parametrize(
-    "headers", [{}, {"x-api-key": ""}, {"x-api-key": "idk_wrong"}, {"x-api-key": "é\x7f"}], ids=str
-)
+@pytest.mark.parametrize("headers", [{}, {"x-api-key": ""}, {"x-api-key": "idk_wrong"}, {"x-api-key": "é"}], ids=str)
 @pytest.mark.parametrize("path", [PATH, f"{PATH}/stream"])
 def test_401_without_a_known_key(gateway, body, path, headers):
     answer = requests.post(gateway.url + path, json=body, headers={k: v.encode() for k, v in headers.items()})
