@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,17 @@ def test_405_says_what_is_allowed(gateway, key, method):
     checked(answer, 405, "METHOD_NOT_ALLOWED")
     assert answer.headers["Allow"] == "POST"
     assert answer.headers["x-remaining-credits"] == "1000"
+
+
+def test_400_for_a_body_that_does_not_come(alone, tmp_path):
+    with alone(tmp_path, f"127.0.0.1:{free_port()}", BODY_TIMEOUT_S="0.5") as (gateway, send):
+        key = send.keywords["headers"]["x-api-key"]
+        head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nx-api-key: {key}\r\nContent-Type: application/json\r\n"
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=5) as connection:
+            connection.sendall(f"{head}Content-Length: 100\r\n\r\n".encode() + b"{")
+            answer = connection.recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"connection: close" in answer.lower()
 
 
 @pytest.mark.parametrize("path", [PATH, f"{PATH}/stream"])
@@ -174,6 +187,9 @@ def alone(body: dict[str, Any]) -> Callable[..., Any]:
         url = f"sqlite:///{folder / 'accounts.db'}"
         headers = {"x-api-key": make_key(url, "me")}
         with LiveGateway(triton_url, url, folder / "log", settings) as gateway:
-            yield gateway, lambda **changes: requests.post(gateway.url + PATH, json=body | changes, headers=headers)
+            yield gateway, partial(post, gateway.url + PATH, headers=headers)
+
+    def post(url: str, headers: dict[str, str], **changes: Any) -> requests.Response:
+        return requests.post(url, json=body | changes, headers=headers)
 
     return run

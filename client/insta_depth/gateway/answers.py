@@ -13,6 +13,7 @@ from insta_depth.gateway.delivery import ClientGone
 from insta_depth.gateway.errors import (
     STATUS_BY_CODE,
     BadRequest,
+    BodyTooSlow,
     GatewayError,
     MethodNotAllowed,
     NotFound,
@@ -87,6 +88,8 @@ def _routing_error(request: Request, error: HTTPException) -> GatewayError:
 def _headers(error: Exception, status: int) -> dict[str, str]:
     if isinstance(error, RateLimited):
         return {"Retry-After": str(error.retry_after_s)}
+    if isinstance(error, BodyTooSlow):
+        return {"Connection": "close"}
     if isinstance(error, MethodNotAllowed) and error.allow:
         return {"Allow": error.allow}
     return {"Retry-After": str(RETRY_AFTER_S)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}

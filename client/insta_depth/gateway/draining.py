@@ -27,8 +27,10 @@ class Draining:
         body = _Body(scope, receive)
 
         async def send_after_body(message: Message) -> None:
-            if message["type"] == "http.response.start" and not await body.is_read_to_the_end():
-                MutableHeaders(scope=message)["connection"] = "close"
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if "connection" not in headers and not await body.is_read_to_the_end():
+                    headers["connection"] = "close"
             await send(message)
 
         await self._app(scope, body.receive, send_after_body)

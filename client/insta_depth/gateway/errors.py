@@ -22,6 +22,10 @@ class BadRequest(GatewayError):
     code = "INVALID_INPUT"
 
 
+class BodyTooSlow(BadRequest):
+    """The body did not arrive in time; there is no waiting for the rest of it."""
+
+
 class BodyTooLarge(GatewayError):
     """The body, or a picture fetched for it, exceeds a limit in bytes."""
 

@@ -11,7 +11,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from insta_depth.gateway.body import PICTURES, GenerationBody, from_form, from_json
-from insta_depth.gateway.errors import BadRequest, BodyTooLarge, Busy
+from insta_depth.gateway.errors import BadRequest, BodyTooLarge, BodyTooSlow, Busy
 
 JSON, FORM = "application/json", "multipart/form-data"
 
@@ -52,7 +52,7 @@ class BodyReader:
         try:
             return await asyncio.wait_for(parsed, self.timeout_s)
         except asyncio.TimeoutError:
-            raise BadRequest(f"body: did not arrive within {self.timeout_s:g} s") from None
+            raise BodyTooSlow(f"body: did not arrive within {self.timeout_s:g} s") from None
         except ClientDisconnect:
             raise BadRequest("body: ended before its end") from None
 

@@ -18,6 +18,9 @@ from insta_depth.gateway.accounts.database import DatabaseUrlError
 from insta_depth.gateway.app import create_app, page_is_installed
 from insta_depth.gateway.settings import PREFIX, SettingError, Settings, read_settings
 
+_KEEP_ALIVE_S = 75
+"""Longer than proxies keep a connection (60 s), so that it is they who close it, never with a request on its way."""
+
 
 def serve(**given: Any) -> None:
     """Serve until a signal, then finish what is in flight. ``given`` settings precede those of the environment.
@@ -45,6 +48,7 @@ def serve(**given: Any) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.stop_timeout_s,
     )
     server = _Server(config, stopping)
