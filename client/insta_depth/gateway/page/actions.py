@@ -10,6 +10,7 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
 from insta_depth import InstaDepthError, Progress
+from insta_depth.gateway.answers import body_of
 from insta_depth.gateway.errors import BadRequest, GatewayError
 from insta_depth.gateway.page import panels
 from insta_depth.gateway.page.form import request_attributes
@@ -41,7 +42,7 @@ async def generate(
             async for shown in _shown(events, started_s):
                 yield shown
     except (GatewayError, InstaDepthError) as error:
-        yield {"status": panels.failed(_readable(error)), "restore": True}
+        yield {"status": panels.failed(_readable(body_of(error)["error"])), "restore": True}
     except Exception:
         logger.exception("the page's request failed")
         yield {"status": panels.failed("The server had a problem; try again later."), "restore": True}
@@ -89,11 +90,11 @@ def _preview(progress: Progress) -> Shown:
     return {"preview": panels.preview(progress.preview)} if progress.preview else {}
 
 
-def _readable(error: "GatewayError | InstaDepthError") -> str:
+def _readable(message: str) -> str:
     """Return an error's message with the form's labels in place of the API's names."""
-    name, colon, rest = error.message.partition(": ")
+    name, colon, rest = message.partition(": ")
     label = _LABELS.get(name)
-    return f"{label}: {rest}" if colon and label else error.message
+    return f"{label}: {rest}" if colon and label else message
 
 
 _LABELS = {
