@@ -30,9 +30,9 @@ class StandIn(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Tells of `STEPS` steps and sends always the same picture."""
 
     def __init__(self) -> None:
-        progress = (_message(step=np.int32(step + 1), num_inference_steps=np.int32(STEPS)) for step in range(STEPS))
+        progress = (message(step=np.int32(step + 1), num_inference_steps=np.int32(STEPS)) for step in range(STEPS))
         timings = b'{"total": 0.0}'
-        last = _message(image=picture(0), seed=np.int64(1), timings=timings, pose_face=np.bool_(True))
+        last = message(image=picture(0), seed=np.int64(1), timings=timings, pose_face=np.bool_(True))
         self._answer = [*progress, last]
 
     def ServerReady(self, request: object, context: object) -> service_pb2.ServerReadyResponse:  # noqa: N802
@@ -58,17 +58,17 @@ class StandIn(service_pb2_grpc.GRPCInferenceServiceServicer):
                 yield from self._answer
 
 
-def _message(**outputs: np.generic | bytes) -> service_pb2.ModelStreamInferResponse:
-    """A message with one element for each output."""
-    message = service_pb2.ModelStreamInferResponse()
+def message(**outputs: np.generic | bytes) -> service_pb2.ModelStreamInferResponse:
+    """Return a message with one element for each output, as `_wire.from_message` reads it."""
+    made = service_pb2.ModelStreamInferResponse()
     for name, value in outputs.items():
         if isinstance(value, bytes):
             datatype, content = "BYTES", serialize_byte_tensor(np.array([value], dtype=object)).item()
         else:
             datatype, content = np_to_triton_dtype(value.dtype), value.tobytes()
-        message.infer_response.outputs.add(name=name, datatype=datatype, shape=[1])
-        message.infer_response.raw_output_contents.append(content)
-    return message
+        made.infer_response.outputs.add(name=name, datatype=datatype, shape=[1])
+        made.infer_response.raw_output_contents.append(content)
+    return made
 
 
 def start() -> tuple[Any, str]:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -116,17 +116,3 @@ def books(database_url: str, name: str) -> AccountSummary:
     """Return the books of one key."""
     with accounts(database_url) as ledger:
         return next(summary for summary in ledger.summaries() if summary.name == name)
-
-
-def metric(metrics_url: str, name: str) -> float:
-    """Return one metric of a Prometheus page, summed over its labels."""
-    lines = requests.get(metrics_url, timeout=10).text.splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
-
-
-def wait_until(condition: Callable[[], object], timeout_s: float = 30) -> None:
-    """Poll ``condition`` until it holds; fail after ``timeout_s``."""
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "it never happened"
-        time.sleep(0.02)

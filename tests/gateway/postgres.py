@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import create_engine, make_url, text
+
+from tests.gateway.live import free_port
 
 _USER = "postgres"
 
@@ -35,7 +36,7 @@ def running_server(programs: Path) -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="insta-depth-postgresql-"))
     if os.geteuid() == 0:
         shutil.chown(folder, _USER)
-    data, port = folder / "data", _free_port()
+    data, port = folder / "data", free_port()
     try:
         _call(folder, programs / "initdb", "-D", data, "-U", _USER, "-A", "trust", "-E", "UTF8", "--no-sync")
         (data / "postgresql.auto.conf").write_text(_settings(folder, port))
@@ -88,8 +89,3 @@ def _call(folder: Path, *command: str | Path) -> None:
     if done.returncode != 0:
         log = folder / "log"
         raise RuntimeError(f"{command[0]}: {done.stdout}{done.stderr}{log.read_text() if log.exists() else ''}")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

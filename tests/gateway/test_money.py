@@ -18,7 +18,8 @@ import pytest
 import requests
 
 from deploy.local.server import LocalTriton
-from tests.gateway.live import LiveGateway, books, make_key, metric, wait_until
+from tests.gateway.live import LiveGateway, books, make_key
+from tests.watching import metric, wait_until
 
 PATH = "/v1/insta-depth"
 PRICE = Decimal("1.4")
@@ -58,7 +59,7 @@ def test_a_gateway_killed_again_and_again_loses_nothing(server, database_url, tm
         for _ in range(KILLS):
             gateway.start()
             seen = statuses[200]
-            wait_until(lambda seen=seen: statuses[200] > seen)  # in the middle of load
+            wait_until(lambda seen=seen: statuses[200] > seen, timeout_s=30)  # in the middle of load
             time.sleep(random.uniform(0, 0.3))
             gateway.kill()
     with gateway:
@@ -116,7 +117,7 @@ def test_a_caller_who_hangs_up_ends_the_work_and_pays_nothing(gateway, server, b
     name = request.node.name
     secret = make_key(gateway.database_url, name)
     with raw_request(gateway, path, secret, body | {"num_inference_steps": 100}):
-        wait_until(lambda: in_flight(server) == 1)
+        wait_until(lambda: in_flight(server) == 1, timeout_s=30)
         assert books(gateway.database_url, name).held == 11
     wait_until(lambda: in_flight(server) == 0, timeout_s=5)
     after = settled(gateway.database_url, name)
@@ -129,7 +130,7 @@ def test_a_caller_who_hangs_up_in_the_line_pays_nothing(gateway, server, body, r
     with contextlib.ExitStack() as stack:
         for _ in range(12):  # of which eight are at work
             stack.enter_context(raw_request(gateway, PATH, secret, body | {"num_inference_steps": 100}))
-        wait_until(lambda: metric(f"{gateway.url}/metrics", "insta_depth_gateway_waiting") == 4)
+        wait_until(lambda: metric(f"{gateway.url}/metrics", "insta_depth_gateway_waiting") == 4, timeout_s=30)
     wait_until(lambda: metric(f"{gateway.url}/metrics", "insta_depth_gateway_waiting") == 0, timeout_s=5)
     assert settled(gateway.database_url, name).balance == 1000
     wait_until(lambda: in_flight(server) == 0, timeout_s=5)
@@ -154,7 +155,7 @@ def test_what_a_killed_gateway_held_is_returned_by_another(gateways, server, dat
     secret = make_key(database_url, "me")
     first, second = gateways
     with raw_request(first, PATH, secret, body | {"num_inference_steps": 100}):
-        wait_until(lambda: books(database_url, "me").held > 0)
+        wait_until(lambda: books(database_url, "me").held > 0, timeout_s=30)
         first.kill()
         assert books(database_url, "me").held == 11
         assert settled(database_url, "me").balance == 1000
@@ -187,7 +188,7 @@ def test_a_stop_finishes_what_is_in_flight(tmp_path, server, body):
         answer = threads.submit(
             requests.post, gateway.url + PATH, json=body | {"num_inference_steps": 60}, headers={"x-api-key": secret}
         )
-        wait_until(lambda: books(url, "me").held > 0)
+        wait_until(lambda: books(url, "me").held > 0, timeout_s=30)
         assert gateway.stop() == 0
         assert answer.result().status_code == 200
     assert (books(url, "me").spent, books(url, "me").held) == (7, 0)

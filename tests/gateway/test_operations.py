@@ -10,8 +10,9 @@ import psutil
 import pytest
 import requests
 
-from tests.gateway.live import LiveGateway, free_port, make_key, metric, wait_until
+from tests.gateway.live import LiveGateway, free_port, make_key
 from tests.gateway.postgres import closed_database, create_database
+from tests.watching import metric, wait_until
 
 PATH = "/v1/insta-depth"
 
@@ -33,7 +34,7 @@ def logged(gateway: LiveGateway, **fields: object) -> list[dict[str, object]]:
 def test_a_request_is_one_json_line_with_its_id(gateway, key, post, request):
     answer = post()
     fields = {"message": "request", "request_id": answer.headers["x-request-id"]}
-    wait_until(lambda: logged(gateway, **fields))  # it comes once the picture is paid for
+    wait_until(lambda: logged(gateway, **fields), timeout_s=30)  # it comes once the picture is paid for
     (line,) = logged(gateway, **fields)
     assert (line["method"], line["path"], line["status"]) == ("POST", PATH, 200)
     assert line["key"] == request.node.name
@@ -69,7 +70,7 @@ def test_metrics_count_answers_and_credits(gateway, post):
     before = [metric(url, f"insta_depth_gateway_{name}") for name in names]
     post()
     post(num_inference_steps=3)
-    wait_until(lambda: metric(url, "insta_depth_gateway_credits_spent_total") > before[1])
+    wait_until(lambda: metric(url, "insta_depth_gateway_credits_spent_total") > before[1], timeout_s=30)
     after = [metric(url, f"insta_depth_gateway_{name}") for name in names]
     grown = [round(now - then, 3) for now, then in zip(after, before, strict=True)]
     assert grown[0] >= 2  # reading the metrics counts, too

@@ -9,7 +9,8 @@ import requests
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from deploy.local.server import LocalTriton
-from tests.gateway.live import LiveGateway, books, make_key, metric, wait_until
+from tests.gateway.live import LiveGateway, books, make_key
+from tests.watching import metric, wait_until
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
@@ -58,7 +59,7 @@ def form(browser: Browser, gateway: LiveGateway, miniature_checkpoint: Path, nam
 def test_a_picture_is_shown_and_paid_for(form, gateway, name):
     form.get_by_role("button", name="Generate").click()
     expect(form.get_by_text("98 credits")).to_be_visible(timeout=PATIENT_MS)
-    wait_until(lambda: books(gateway.database_url, name).spent == 2)
+    wait_until(lambda: books(gateway.database_url, name).spent == 2, timeout_s=30)
     with form.expect_download() as download:
         form.get_by_text("Download", exact=True).click()
     assert Path(download.value.path()).read_bytes().startswith(b"\xff\xd8")
@@ -78,8 +79,8 @@ def test_work_that_is_left_ends_and_costs_nothing(form, gateway, server, name, h
     expect(form.get_by_text("of 100")).to_be_visible(timeout=PATIENT_MS)
     assert books(gateway.database_url, name).held == 11
     form.close() if how == "tab closed" else form.get_by_role("button", name="Cancel").click()
-    wait_until(lambda: metric(server.metrics_url, "insta_depth_requests_in_flight") == 0)
-    wait_until(lambda: books(gateway.database_url, name).held == 0)
+    wait_until(lambda: metric(server.metrics_url, "insta_depth_requests_in_flight") == 0, timeout_s=30)
+    wait_until(lambda: books(gateway.database_url, name).held == 0, timeout_s=30)
     assert books(gateway.database_url, name).balance == 100
 
 
@@ -87,7 +88,7 @@ def test_a_stop_does_not_wait_for_an_open_page(server, tmp_path, browser):
     url = f"sqlite:///{tmp_path / 'a.db'}"
     with LiveGateway(server.grpc_url, url, tmp_path / "log", {"PAGE": "1"}) as gateway, browser.new_page() as page:
         page.goto(gateway.url)
-        wait_until(lambda: page.get_by_label("API key").is_visible())
+        wait_until(lambda: page.get_by_label("API key").is_visible(), timeout_s=30)
         assert gateway.stop(timeout_s=15) == 0
 
 

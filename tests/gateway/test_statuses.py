@@ -15,8 +15,9 @@ from insta_depth._errors import ERRORS_BY_CODE
 from insta_depth.gateway.errors import STATUS_BY_CODE, GatewayError
 from insta_depth.gateway.openapi import document
 
-from tests.gateway.live import LiveGateway, free_port, make_key, metric, wait_until
+from tests.gateway.live import LiveGateway, free_port, make_key
 from tests.unit.client.triton_lookalike import TritonLookalike
+from tests.watching import metric, wait_until
 
 COMMITTED = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text())
 PATH = "/v1/insta-depth"
@@ -160,7 +161,7 @@ def test_503_when_the_line_is_full(alone, server, tmp_path):
     with alone(tmp_path, server.grpc_url, MAX_IN_FLIGHT="1", MAX_WAITING="0") as (gateway, send):
         first = threading.Thread(target=send, kwargs={"num_inference_steps": 100})
         first.start()
-        wait_until(lambda: metric(f"{gateway.url}/metrics", "insta_depth_gateway_in_flight") == 1)
+        wait_until(lambda: metric(f"{gateway.url}/metrics", "insta_depth_gateway_in_flight") == 1, timeout_s=30)
         checked(send(), 503, "OVERLOADED")
         first.join()
         assert send().status_code == 200

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.gateway.live import LiveGateway, books, make_key, metric, wait_until
+from tests.gateway.live import LiveGateway, books, make_key
 from tests.unit.client.triton_lookalike import TritonLookalike
+from tests.watching import metric, wait_until
 
 PATH = "/v1/insta-depth/stream"
 
@@ -93,7 +94,7 @@ def dying(tmp_path: Path, body: dict[str, Any]) -> Iterator[tuple[TritonLookalik
     headers, endless = {"x-api-key": make_key(url, "me")}, body | {"prompt": "slow"}
     with LiveGateway(lookalike.url, url, tmp_path / "log") as gateway:
         yield lookalike, lambda path: requests.post(gateway.url + path, json=endless, headers=headers, stream=True)
-        wait_until(lambda: books(url, "me").held == 0)
+        wait_until(lambda: books(url, "me").held == 0, timeout_s=30)
         assert books(url, "me").balance == 1000
     lookalike.stop()
 
@@ -111,6 +112,6 @@ def test_a_server_killed_in_the_middle_is_503(dying):
     server, post = dying
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(post, "/v1/insta-depth")
-        wait_until(lambda: server.received)
+        wait_until(lambda: server.received, timeout_s=30)
         server.stop()
         assert answer.result().status_code == 503

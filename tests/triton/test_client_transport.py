@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypedDict
@@ -25,6 +25,7 @@ from insta_depth._grpc import GrpcTransport
 
 from deploy.local.server import LocalTriton, Options
 from tests.triton import toy_stream
+from tests.watching import wait_until
 
 FREE_PORTS = Options(http_port=0, grpc_port=0, metrics_port=0)
 
@@ -126,10 +127,3 @@ def noticed(repository: Path, prompt: str) -> int:
     """Wait until the model has noticed that a request was cancelled; return at which step."""
     wait_until(lambda: prompt in toy_stream.cancelled_at(repository))
     return toy_stream.cancelled_at(repository)[prompt]
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "it never happened"
-        time.sleep(0.05)

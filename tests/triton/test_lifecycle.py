@@ -5,14 +5,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-import urllib.request
 
 import psutil
 import pytest
 from insta_depth import Cancelled, CancelToken, DeadlineExceeded, InstaDepth, InstaDepthError, Overloaded
 
 from deploy.local.server import LocalTriton
+from tests.watching import metric, wait_until
 
 LONG = 100
 
@@ -23,23 +22,8 @@ def ask(face, pose):
     return dict(face_image=face, pose_image=pose, prompt="a woman", num_inference_steps=LONG, seed=1)
 
 
-def metric(server: LocalTriton, name: str) -> float:
-    """Return one of our metrics, summed over its labels."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    lines = opener.open(server.metrics_url, timeout=10).read().decode().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
-
-
-def wait_until(condition, timeout_s=20.0):
-    """Poll ``condition`` until it holds; fail after ``timeout_s``."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.05)
-
-
 def in_flight(server):
-    return metric(server, "insta_depth_requests_in_flight")
+    return metric(server.metrics_url, "insta_depth_requests_in_flight")
 
 
 def test_cancelling_ends_the_work_within_a_step_or_two(server, client, ask):
@@ -69,7 +53,7 @@ def test_a_client_that_dies_leaves_nothing_behind(server, client, ask, tmp_path)
     command += [str(tmp_path / "pose"), "--prompt", "a woman", "--num-inference-steps", str(LONG)]
     dying = subprocess.Popen([*command, "--url", server.grpc_url, "-o", str(tmp_path / "out.jpg")])
     try:
-        wait_until(lambda: in_flight(server) == 1)
+        wait_until(lambda: in_flight(server) == 1, timeout_s=20)
     finally:
         dying.kill()
         dying.wait()

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +17,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from deploy.local import ON_FREE_PORTS, LocalTriton
 from deploy.local.errors import PortTaken, StartFailed
 from tests.triton import toy_repository
+from tests.watching import wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -177,9 +177,9 @@ def test_a_model_whose_process_is_killed_is_back_soon(lone_toy: Path) -> None:
         first = server.pid
         (stub,) = psutil.Process(first).children()
         stub.kill()
-        wait_until(lambda: server.pid not in (0, first))
+        wait_until(lambda: server.pid not in (0, first), timeout_s=15)
         with triton.InferenceServerClient(server.grpc_url) as client:
-            wait_until(lambda: is_ready(client))
+            wait_until(lambda: is_ready(client), timeout_s=15)
             infer(client, "reader", text=np.array([b""], dtype=object))
     assert not psutil.pid_exists(first)
 
@@ -204,15 +204,8 @@ def test_the_server_goes_when_the_process_that_started_it_is_killed(lone_toy: Pa
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    wait_until(lambda: not psutil.pid_exists(pid) and not any(region.exists() for region in regions))
+    wait_until(lambda: not psutil.pid_exists(pid) and not any(region.exists() for region in regions), timeout_s=15)
     assert regions
-
-
-def wait_until(condition, timeout_s: float = 15) -> None:  # type: ignore[no-untyped-def]
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.05)
 
 
 def test_a_second_server_on_the_same_port_says_who_has_it(lone_toy: Path, server: LocalTriton) -> None:

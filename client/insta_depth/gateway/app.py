@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -30,8 +31,10 @@ from insta_depth.gateway.settings import Settings
 if TYPE_CHECKING:
     from insta_depth.gateway.page import Page
 
+_API_PATHS = frozenset(route.path for route in api.routes if isinstance(route, APIRoute))
 
-def create_app(settings: Settings, stopping: asyncio.Event | None = None) -> ASGIApp:
+
+def create_app(settings: Settings, stopping: asyncio.Event) -> ASGIApp:
     """Return the application; who sets ``stopping`` ends the page's connections that would never end by themselves.
 
     Accounts are connected and their tables brought up to date here, so a database that cannot be used is known before
@@ -44,7 +47,6 @@ def create_app(settings: Settings, stopping: asyncio.Event | None = None) -> ASG
     metrics = Metrics()
     service = GenerationService(settings, ledger, AsyncInstaDepth(settings.triton_url), metrics)
     metrics.watch(lambda: service.line.in_flight, lambda: service.line.waiting)
-    stopping = stopping or asyncio.Event()
     page = _page(service, stopping) if settings.page and page_is_installed() else None
     app = create_api()
     app.router.lifespan_context = _lifespan(service, ledger, page)
@@ -52,7 +54,7 @@ def create_app(settings: Settings, stopping: asyncio.Event | None = None) -> ASG
     app.state.metrics = metrics
     app.state.bodies = BodyReader(settings.max_body_bytes, settings.max_buffered_bytes, settings.body_timeout_s)
     app.state.fetcher = _fetcher(settings)
-    return Observer(Draining(_with_page(app, page) if page else app), metrics)
+    return Observer(Draining(_with_page(app, page) if page else app), metrics, _API_PATHS)
 
 
 class _Api(FastAPI):

@@ -1,13 +1,14 @@
 """Around every request: its id, one line in the log, its count, and an answer even where something broke."""
 
-import json
 import logging
 import re
 import time
+from collections.abc import Collection
 from contextvars import ContextVar
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from insta_depth.gateway.metrics import Metrics
@@ -17,15 +18,15 @@ logger = logging.getLogger(__name__)
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_PATHS = ("/v1/insta-depth", "/v1/insta-depth/stream", "/v1/get-user-credits", "/healthz", "/readyz", "/metrics")
 
 
 class Observer:
-    """ASGI middleware; the outermost."""
+    """ASGI middleware; the outermost. Requests to other than ``paths`` are counted together."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Collection[str]) -> None:
         self._app = app
         self._metrics = metrics
+        self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass and note what came of it."""
@@ -39,14 +40,15 @@ class Observer:
         except Exception:
             logger.exception("a request broke")
             if seen.status == 0:
-                await seen.send_failure()
+                failure = {"error": "the request could not be processed", "code": "INTERNAL"}
+                await JSONResponse(failure, 500)(scope, receive, seen.send)
         finally:
             self._note(scope, seen)
             request_id.reset(token)
 
     def _note(self, scope: Scope, seen: "_Seen") -> None:
         seconds, path = time.monotonic() - seen.started_s, scope["path"]
-        self._metrics.answered(path if path in _PATHS else "other", seen.status, seconds)
+        self._metrics.answered(path if path in self._paths else "other", seen.status, seconds)
         state = scope.get("state", {})
         told = {
             "method": scope["method"][:20],
@@ -79,9 +81,3 @@ class _Seen:
             self.status = message["status"]
             MutableHeaders(scope=message)["x-request-id"] = self.id
         await self._send(message)
-
-    async def send_failure(self) -> None:
-        body = json.dumps({"error": "the request could not be processed", "code": "INTERNAL"}).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
-        await self.send({"type": "http.response.body", "body": body})

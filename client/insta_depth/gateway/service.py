@@ -15,6 +15,7 @@ from cachetools import TTLCache
 from insta_depth import AsyncInstaDepth, Generation, GenerationRequest, Overloaded, Progress, ServerUnavailable
 from insta_depth.gateway.accounts.asynchronous import AsyncLedger
 from insta_depth.gateway.accounts.ledger import Account, without_zeros
+from insta_depth.gateway.body import GenerationBody
 from insta_depth.gateway.errors import NotEnoughCredits, Unauthorized
 from insta_depth.gateway.line import Line
 from insta_depth.gateway.metrics import Metrics
@@ -23,7 +24,7 @@ from insta_depth.gateway.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_DEFAULT_STEPS = 10
+_DEFAULT_STEPS: int = GenerationBody.model_fields["num_inference_steps"].default
 _FULL_RETRY_S = 0.25
 _KNOWN_MAX, _KNOWN_S = 1024, 1.0
 """A key is looked up once a second at most. Spending its credits always asks the database, so a revoked one cannot."""

@@ -2,8 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +21,7 @@ from insta_depth._cli import main
 from insta_depth.testing import PICTURE, FakeTransport
 
 from tests.unit.client.triton_lookalike import TritonLookalike
+from tests.watching import wait_until
 
 CLIENT = Path(__file__).parents[3] / "client"
 
@@ -194,10 +193,3 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
     assert errors.startswith("insta-depth: ")
     assert errors.count("\n") == 1
     return errors.removeprefix("insta-depth: ").rstrip("\n")
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2, service_pb2_grpc
-from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
+
+from benchmarks.stand_in import message
 
 JPEG = b"\xff\xd8\xff a picture"
 STEP_S = 0.02
@@ -65,13 +66,13 @@ class TritonLookalike(service_pb2_grpc.GRPCInferenceServiceServicer):
         while context.is_active() and (step < 3 or prompt in ("slow", "silent")):
             step += 1
             if prompt != "silent":
-                yield response(step=np.int32(step), num_inference_steps=np.int32(3))
+                yield message(step=np.int32(step), num_inference_steps=np.int32(3))
             time.sleep(STEP_S)
         if not context.is_active():
             return
         over.set()
         if prompt != "cut":
-            yield response(image=JPEG, seed=np.int64(10**14), timings=b'{"total": 2.5}', pose_face=np.bool_(False))
+            yield message(image=JPEG, seed=np.int64(10**14), timings=b'{"total": 2.5}', pose_face=np.bool_(False))
 
 
 def read(request: service_pb2.ModelInferRequest) -> dict[str, tuple[str, bytes]]:
@@ -80,16 +81,3 @@ def read(request: service_pb2.ModelInferRequest) -> dict[str, tuple[str, bytes]]
     return {
         each.name: (each.datatype, content[4:] if each.datatype == "BYTES" else content) for each, content in contents
     }
-
-
-def response(**outputs: np.generic | bytes) -> service_pb2.ModelStreamInferResponse:
-    """Return a message with one element for each output."""
-    message = service_pb2.ModelStreamInferResponse()
-    for name, value in outputs.items():
-        if isinstance(value, bytes):
-            datatype, content = "BYTES", serialize_byte_tensor(np.array([value], dtype=object)).item()
-        else:
-            datatype, content = np_to_triton_dtype(value.dtype), value.tobytes()
-        message.infer_response.outputs.add(name=name, datatype=datatype, shape=[1])
-        message.infer_response.raw_output_contents.append(content)
-    return message

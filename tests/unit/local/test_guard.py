@@ -5,13 +5,14 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from deploy.local import guard
+from tests.watching import wait_until
 
 CLOSED_PORT = 1
 OBEDIENT = "import time; time.sleep(60)"
@@ -49,13 +50,6 @@ def start(server: str, prefix: str, stop_timeout_s: float = 5, port: int = CLOSE
 def server_pid(running: subprocess.Popen[str]) -> int:
     assert running.stdout
     return int(running.stdout.readline())
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.02)
 
 
 def test_closing_its_input_ends_the_server_and_removes_its_shared_memory(region: Path) -> None:
