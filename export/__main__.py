@@ -1,22 +1,14 @@
-"""``python -m export onnx --checkpoint DIR --output build/<name>``."""
+"""``python -m export COMMAND``: from published weights to what Triton serves."""
 
 import argparse
-import resource
 import sys
-import time
-from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from .checkpoint import Checkpoint
+from .commands import onnx
 from .errors import ExportError
-from .manifest import Sides
-from .parity import ParityRow
-from .precision import Precision
-from .repository import Export
 
-_PARTS = ("base", "instantid", "controlnet-depth", "depth", "antelopev2")
+_COMMANDS = (onnx,)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console()
     try:
-        return _onnx(options, console)
+        return options.run(options, console)
     except (ExportError, OSError) as error:
         console.print(f"[red]export:[/] {error}", highlight=False)
         return 1
@@ -33,66 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    onnx = commands.add_parser("onnx", help="write a complete model repository of ONNX engines")
-    onnx.add_argument("--checkpoint", type=Path, required=True, metavar="DIR")
-    onnx.add_argument("--output", type=Path, required=True, metavar="build/NAME")
-    onnx.add_argument("--precision", type=Precision, default=Precision.FP32, metavar="fp32|fp16|bf16")
-    onnx.add_argument("--min-side", type=_side, metavar="PX", help="shorter side (default: the checkpoint's)")
-    onnx.add_argument("--max-side", type=_side, metavar="PX", help="longer side at most (default: 1.25 × min)")
-    onnx.add_argument("--only", type=_names, default=frozenset(), metavar="ENGINE,…")
-    onnx.add_argument("--no-verify", action="store_true", help="don't hold the engines against their modules")
-    for part in _PARTS:
-        onnx.add_argument(f"--{part}", type=Path, metavar="DIR", help=f"instead of DIR/{part}")
+    for command in _COMMANDS:
+        command.add(commands)
     return parser
-
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split(","))
-
-
-def _side(text: str) -> int:
-    side = int(text)
-    if side < 64 or side % 64:
-        raise argparse.ArgumentTypeError(f"{side} is not a positive multiple of 64")
-    return side
-
-
-def _onnx(options: argparse.Namespace, console: Console) -> int:
-    overrides = {part.replace("-", "_"): getattr(options, part.replace("-", "_")) for part in _PARTS}
-    export = Export(
-        checkpoint=Checkpoint.at(options.checkpoint, **overrides),
-        output=options.output,
-        precision=options.precision,
-        sides=Sides(options.min_side, options.max_side),
-        only=options.only,
-        verify=not options.no_verify,
-    )
-    started, rows = time.monotonic(), []
-    with console.status("") as status:
-
-        def report(name: str, state: str) -> None:
-            status.update(f"{name}: {state}")
-            if not state.startswith("checking"):
-                console.print(f"{time.monotonic() - started:6.1f} s  {name:<20} {state}", highlight=False)
-
-        try:
-            for row in export.run(report):
-                rows.append(row)
-        finally:
-            _print_parity(rows, console)
-    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    console.print(f"{options.output}: done in {time.monotonic() - started:.0f} s, peak memory {peak_gib:.1f} GiB")
-    return 0
-
-
-def _print_parity(rows: list[ParityRow], console: Console) -> None:
-    if not rows:
-        return
-    table = Table("engine", "input", "largest difference", "tolerance", "", title="ONNX Runtime against PyTorch")
-    for row in rows:
-        verdict = "[green]ok[/]" if row.passed else "[red]over[/]"
-        table.add_row(row.engine, row.shapes, f"{row.error:.1e}", f"{row.tolerance:.0e}", verdict)
-    console.print(table)
 
 
 if __name__ == "__main__":

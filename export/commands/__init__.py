@@ -1,0 +1,12 @@
+"""The command line, one file a command."""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+Commands = Any
+"""What ``ArgumentParser.add_subparsers`` returns."""
+Run = Callable[[argparse.Namespace, Console], int]
+"""Takes the parsed options; returns the exit status. A command sets its own as the default of ``run``."""

@@ -1,0 +1,83 @@
+"""``python -m export onnx``: a checkpoint → a complete model repository of ONNX engines."""
+
+import argparse
+import resource
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ..checkpoint import Checkpoint
+from ..manifest import Sides
+from ..parity import ParityRow
+from ..precision import Precision
+from ..repository import Export
+from . import Commands
+
+_PARTS = ("base", "instantid", "controlnet-depth", "depth", "antelopev2")
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the command line."""
+    onnx = commands.add_parser("onnx", help="write a complete model repository of ONNX engines")
+    onnx.add_argument("--checkpoint", type=Path, required=True, metavar="DIR")
+    onnx.add_argument("--output", type=Path, required=True, metavar="build/NAME")
+    onnx.add_argument("--precision", type=Precision, default=Precision.FP32, metavar="fp32|fp16|bf16")
+    onnx.add_argument("--min-side", type=_side, metavar="PX", help="shorter side (default: the checkpoint's)")
+    onnx.add_argument("--max-side", type=_side, metavar="PX", help="longer side at most (default: 1.25 × min)")
+    onnx.add_argument("--only", type=_names, default=frozenset(), metavar="ENGINE,…")
+    onnx.add_argument("--no-verify", action="store_true", help="don't hold the engines against their modules")
+    for part in _PARTS:
+        onnx.add_argument(f"--{part}", type=Path, metavar="DIR", help=f"instead of DIR/{part}")
+    onnx.set_defaults(run=run)
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split(","))
+
+
+def _side(text: str) -> int:
+    side = int(text)
+    if side < 64 or side % 64:
+        raise argparse.ArgumentTypeError(f"{side} is not a positive multiple of 64")
+    return side
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Export what is out of date; show each engine's parity."""
+    overrides = {part.replace("-", "_"): getattr(options, part.replace("-", "_")) for part in _PARTS}
+    export = Export(
+        checkpoint=Checkpoint.at(options.checkpoint, **overrides),
+        output=options.output,
+        precision=options.precision,
+        sides=Sides(options.min_side, options.max_side),
+        only=options.only,
+        verify=not options.no_verify,
+    )
+    started, rows = time.monotonic(), []
+    with console.status("") as status:
+
+        def report(name: str, state: str) -> None:
+            status.update(f"{name}: {state}")
+            if not state.startswith("checking"):
+                console.print(f"{time.monotonic() - started:6.1f} s  {name:<20} {state}", highlight=False)
+
+        try:
+            for row in export.run(report):
+                rows.append(row)
+        finally:
+            _print_parity(rows, console)
+    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    console.print(f"{options.output}: done in {time.monotonic() - started:.0f} s, peak memory {peak_gib:.1f} GiB")
+    return 0
+
+
+def _print_parity(rows: list[ParityRow], console: Console) -> None:
+    if not rows:
+        return
+    table = Table("engine", "input", "largest difference", "tolerance", "", title="ONNX Runtime against PyTorch")
+    for row in rows:
+        verdict = "[green]ok[/]" if row.passed else "[red]over[/]"
+        table.add_row(row.engine, row.shapes, f"{row.error:.1e}", f"{row.tolerance:.0e}", verdict)
+    console.print(table)
