@@ -16,8 +16,8 @@ from insta_depth import InstaDepth
 from PIL import Image
 
 from deploy.local import ON_FREE_PORTS, LocalTriton
+from export.in_process import import_models_of, make_generation
 
-from .in_process import import_models_of, make_generation
 from .options import Options
 from .records import Measured
 

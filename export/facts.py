@@ -2,7 +2,8 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -138,11 +139,12 @@ def _depth_input(checkpoint: Checkpoint) -> DepthInput:
     processor = AutoImageProcessor.from_pretrained(checkpoint.depth, backend="pil")
     grids = [getattr(processor, name, None) for name in ("ensure_multiple_of", "size_divisor")]
     multiple = math.lcm(backbone.get("patch_size") or config.get("patch_size") or 16, *(g for g in grids if g))
-    sizes = {_processed_size(processor, height, width) for height, width in ((192, 256), (256, 192), (320, 320))}
+    sizes = {processed_size(processor, height, width) for height, width in ((192, 256), (256, 192), (320, 320))}
     return DepthInput(multiple, sizes.pop() if len(sizes) == 1 else None)
 
 
-def _processed_size(processor: BaseImageProcessor, height: int, width: int) -> tuple[int, int]:
+def processed_size(processor: BaseImageProcessor, height: int, width: int) -> tuple[int, int]:
+    """Return the (height, width) in pixels that ``processor`` makes of a picture of this size."""
     black = np.zeros((height, width, 3), np.uint8)
     height, width = np.shape(processor(images=black, return_tensors="np")["pixel_values"])[2:]
     return height, width
@@ -166,3 +168,27 @@ def _check_fit(checkpoint: Checkpoint, facts: Facts, unet: dict[str, Any]) -> No
             )
     if CELL_PX % (facts.vae_factor * 2 ** (facts.levels - 1)):
         raise CheckpointError(f"a UNet of {facts.levels} levels does not divide pictures of {CELL_PX}-pixel cells")
+
+
+def save_facts(facts: Facts, path: Path) -> None:
+    """Write ``facts`` beside the models made from them, for steps that no longer have the checkpoint."""
+    path.write_text(json.dumps(asdict(facts), indent=2) + "\n")
+
+
+def load_facts(path: Path) -> Facts:
+    """Read what `save_facts` wrote; raises `CheckpointError` where it can't."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing: export the checkpoint again with this version") from error
+    depth = content["depth_input"]
+    size = depth["fixed_size"]
+    return Facts(
+        **content
+        | {
+            "residuals": tuple(Residual(**residual) for residual in content["residuals"]),
+            "middle": Residual(**content["middle"]),
+            "depth_input": DepthInput(depth["multiple"], (size[0], size[1]) if size else None),
+            "detector_sides": tuple(content["detector_sides"]),
+        }
+    )

@@ -1,5 +1,7 @@
 """The float type of an engine: one enum, translated in one place."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -7,18 +9,44 @@ import torch
 
 
 class Precision(str, Enum):
-    """Float type of an engine's weights and of its float inputs and outputs."""
+    """Float type of an engine's weights and of its float inputs and outputs.
+
+    ``fp8`` is an fp16 engine whose matrix products and convolutions are quantised on the way to TensorRT.
+    """
 
     FP32 = "fp32"
     FP16 = "fp16"
     BF16 = "bf16"
+    FP8 = "fp8"
 
     @property
     def torch_dtype(self) -> torch.dtype:
         """The weights' type."""
-        return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[self.value]
+        types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "fp8": torch.float16}
+        return types[self.value]
 
     @property
     def io_dtype(self) -> np.dtype:
         """The type at the engine's border; numpy has no bf16, so bf16 engines cast inside."""
-        return np.dtype(np.float16 if self is Precision.FP16 else np.float32)
+        return np.dtype(np.float16 if self.torch_dtype is torch.float16 else np.float32)
+
+
+@dataclass(frozen=True)
+class Precisions:
+    """The precision of most engines, and of those that differ from it, by name."""
+
+    most: Precision = Precision.FP32
+    others: Mapping[str, Precision] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> "Precisions":
+        """Read ``fp16`` or ``fp16,vae_decoder=bf16``; raises ValueError."""
+        parts = [part.partition("=") for part in text.split(",")]
+        most = [Precision(name) for name, equals, _ in parts if not equals]
+        if len(most) != 1:
+            raise ValueError(f"{text}: one precision for most engines is needed, as in fp16,vae_decoder=bf16")
+        return cls(most[0], {name: Precision(value) for name, equals, value in parts if equals})
+
+    def of(self, engine: str) -> Precision:
+        """Return the precision of ``engine``."""
+        return self.others.get(engine, self.most)

@@ -4,7 +4,7 @@ import gc
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,13 +14,13 @@ from .ensemble import NAME as ENSEMBLE
 from .ensemble import complete_config
 from .errors import ExportError, ParityError
 from .face_models import convert_face_model
-from .facts import Facts, read_facts
+from .facts import Facts, read_facts, save_facts
 from .manifest import Preview, Sides, make_manifest
 from .networks.build import build_network, network_precision
 from .networks.vae_decoder import VaeDecoder
 from .onnx_export import export_onnx
 from .parity import ParityRow, check_face_model, check_module
-from .precision import Precision
+from .precision import Precision, Precisions
 from .preview import fit_preview
 
 SOURCE = Path(__file__).parent.parent / "model_repository"
@@ -33,6 +33,10 @@ _CODE = (
     *sorted((_PACKAGE / "networks").glob("*.py")),
 )
 PREVIEW = "preview.json"
+FACTS = "facts.json"
+PUBLISHED_AS_ONNX = ("face_detector", "face_recognizer")
+OF_FIXED_BORDER = ("vae_decoder",)
+"""Engines whose inputs and outputs have the same types in every precision."""
 
 Report = Callable[[str, str], None]
 """Called with an engine's name and what happens to it."""
@@ -44,7 +48,7 @@ class Export:
 
     checkpoint: Checkpoint
     output: Path
-    precision: Precision = Precision.FP32
+    precisions: Precisions = field(default_factory=Precisions)
     sides: Sides = field(default_factory=Sides)
     only: frozenset[str] = frozenset()
     verify: bool = True
@@ -55,6 +59,7 @@ class Export:
         unknown = self.only - set(self.table)
         if unknown:
             raise ExportError(f"--only: unknown {sorted(unknown)}; the engines are {sorted(self.table)}")
+        check_precisions(self.precisions, self.table)
 
     def run(self, report: Report) -> Iterator[ParityRow]:
         """Export what is out of date, one network at a time, then add the Python models.
@@ -97,7 +102,7 @@ class Export:
             convert_face_model(published[name], engine, path)
             yield from self._checked(check_face_model(published[name], engine, path), report)
             return
-        precision = network_precision(name, self.checkpoint, self.precision)
+        precision = self._precision(name)
         module = build_network(name, self.checkpoint, self.facts, precision)
         export_onnx(module, engine, path, precision)
         yield from self._checked(check_module(module, engine, path, precision), report)
@@ -120,6 +125,12 @@ class Export:
         weight, bias = fit_preview(decoder.float(), self.facts.latent_channels, self.facts.vae_factor)
         (staging / PREVIEW).write_text(json.dumps({"weight": weight, "bias": bias}))
 
+    def _precision(self, name: str) -> Precision:
+        """The float type of an engine's weights; the published face models stay as they are."""
+        if name in PUBLISHED_AS_ONNX:
+            return Precision.FP32
+        return network_precision(name, self.checkpoint, self.precisions.of(name))
+
     def _fingerprint(self, name: str) -> dict[str, str]:
         """What an engine was made from: the checkpoint's files, the code that makes it, its tensors and precision."""
         digest = hashlib.sha256()
@@ -129,13 +140,14 @@ class Export:
         for path in _sources(name, self.checkpoint):
             status = path.stat()
             digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
-        digest.update(f"{self.table[name]} {self.precision} {self.verify}".encode())
-        return {"fingerprint": digest.hexdigest()}
+        precision = self._precision(name)
+        digest.update(f"{self.table[name]} {precision} {self.verify}".encode())
+        return {"fingerprint": digest.hexdigest(), "precision": precision.value}
 
     def _assemble(self) -> None:
         preview = Preview(**json.loads((self.output / "vae_decoder" / PREVIEW).read_text()))
         manifest = make_manifest(
-            self.output.name, self.checkpoint, self.facts, self.table, self.precision, self.sides, preview
+            self.output.name, self.checkpoint, self.facts, self.table, self.precisions.most, self.sides, preview
         )
         for source in sorted(SOURCE.iterdir()):
             if (source / VERSION / "model.py").exists():
@@ -148,8 +160,9 @@ class Export:
         shutil.copy(self.checkpoint.depth / "preprocessor_config.json", processor)
         ensemble = self.output / ENSEMBLE
         (ensemble / VERSION).mkdir(parents=True, exist_ok=True)
-        config = complete_config(SOURCE / ENSEMBLE / "config.pbtxt", self.table, self.precision.io_dtype)
+        config = complete_config(SOURCE / ENSEMBLE / "config.pbtxt", self.table, self.precisions.most.io_dtype)
         (ensemble / "config.pbtxt").write_text(config)
+        save_facts(self.facts, self.output / FACTS)
 
 
 def _copy_python_model(source: Path, target: Path) -> Path:
@@ -184,3 +197,19 @@ def _sources(name: str, checkpoint: Checkpoint) -> list[Path]:
     }
     files = [sorted(path.iterdir()) if path.is_dir() else [path] for path in parts[name]]
     return [path for group in files for path in group]
+
+
+def check_precisions(precisions: Precisions, table: Mapping[str, Engine]) -> None:
+    """Raise `ExportError` for precisions that no repository can have."""
+    if Precision.FP8 in (precisions.most, *precisions.others.values()):
+        raise ExportError("--precision: fp8 is for `python -m export tensorrt`; ONNX engines are fp32, fp16 or bf16")
+    for name, precision in precisions.others.items():
+        if name not in table:
+            raise ExportError(f"--precision: unknown engine {name}; the engines are {sorted(table)}")
+        if name in PUBLISHED_AS_ONNX:
+            raise ExportError(f"--precision: {name} is published as ONNX and stays as it is")
+        if name not in OF_FIXED_BORDER and precision.io_dtype != precisions.most.io_dtype:
+            raise ExportError(
+                f"--precision: {name} in {precision.value} would take and give {precision.io_dtype}, "
+                f"while its neighbours in {precisions.most.value} take and give {precisions.most.io_dtype}"
+            )

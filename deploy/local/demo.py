@@ -107,6 +107,7 @@ def _conditions(server: LocalTriton, repository: Path, pose: Path) -> tuple[np.n
     """Ask the server for what it saw in the pose picture: the keypoints' drawing and the depth, (H, W, 3) uint8."""
     orchestrator = repository / "insta_depth_stream" / "1"
     sys.path.insert(0, str(orchestrator))  # the drawing is the served model's own
+    import torch
     from denoising.conditioning import DepthProcessor, depth_picture, draw_face_keypoints
     from insta_depth_shared.manifest import Manifest
     from insta_depth_shared.pictures import resize_for_model
@@ -119,7 +120,8 @@ def _conditions(server: LocalTriton, repository: Path, pose: Path) -> tuple[np.n
         points = _ask(client, "face_analysis", "image", image, "keypoints")
         pixels = DepthProcessor(orchestrator / "depth_processor")(image).astype(manifest.numpy_dtype)
         predicted = _ask(client, "depth_estimator", "pixel_values", pixels, "predicted_depth")
-    depth = (depth_picture(predicted, height, width).transpose(1, 2, 0) * 255).astype(np.uint8)
+    depth = depth_picture(torch.tensor(predicted), height, width).numpy()
+    depth = (depth.transpose(1, 2, 0) * 255).astype(np.uint8)
     return draw_face_keypoints(points, height, width), depth
 
 

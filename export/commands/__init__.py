@@ -10,3 +10,8 @@ Commands = Any
 """What ``ArgumentParser.add_subparsers`` returns."""
 Run = Callable[[argparse.Namespace, Console], int]
 """Takes the parsed options; returns the exit status. A command sets its own as the default of ``run``."""
+
+
+def engine_names(text: str) -> frozenset[str]:
+    """Read the value of ``--only``."""
+    return frozenset(text.split(","))

@@ -11,9 +11,9 @@ from rich.table import Table
 from ..checkpoint import Checkpoint
 from ..manifest import Sides
 from ..parity import ParityRow
-from ..precision import Precision
+from ..precision import Precisions
 from ..repository import Export
-from . import Commands
+from . import Commands, engine_names
 
 _PARTS = ("base", "instantid", "controlnet-depth", "depth", "antelopev2")
 
@@ -23,18 +23,14 @@ def add(commands: Commands) -> None:
     onnx = commands.add_parser("onnx", help="write a complete model repository of ONNX engines")
     onnx.add_argument("--checkpoint", type=Path, required=True, metavar="DIR")
     onnx.add_argument("--output", type=Path, required=True, metavar="build/NAME")
-    onnx.add_argument("--precision", type=Precision, default=Precision.FP32, metavar="fp32|fp16|bf16")
+    onnx.add_argument("--precision", type=Precisions.parse, default=Precisions(), metavar="fp32|fp16|bf16[,ENGINE=…]")
     onnx.add_argument("--min-side", type=_side, metavar="PX", help="shorter side (default: the checkpoint's)")
     onnx.add_argument("--max-side", type=_side, metavar="PX", help="longer side at most (default: 1.25 × min)")
-    onnx.add_argument("--only", type=_names, default=frozenset(), metavar="ENGINE,…")
+    onnx.add_argument("--only", type=engine_names, default=frozenset(), metavar="ENGINE,…")
     onnx.add_argument("--no-verify", action="store_true", help="don't hold the engines against their modules")
     for part in _PARTS:
         onnx.add_argument(f"--{part}", type=Path, metavar="DIR", help=f"instead of DIR/{part}")
     onnx.set_defaults(run=run)
-
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split(","))
 
 
 def _side(text: str) -> int:
@@ -50,7 +46,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     export = Export(
         checkpoint=Checkpoint.at(options.checkpoint, **overrides),
         output=options.output,
-        precision=options.precision,
+        precisions=options.precision,
         sides=Sides(options.min_side, options.max_side),
         only=options.only,
         verify=not options.no_verify,

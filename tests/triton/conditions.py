@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import torch
 from denoising.conditioning import DepthProcessor, depth_picture, draw_face_keypoints
 from insta_depth_shared.manifest import Manifest
 from insta_depth_shared.pictures import resize_for_model
@@ -42,6 +43,6 @@ def conditions_of(url: str, repository: Path, face: bytes, pose: bytes, region: 
     return Conditions(
         embedding=infer(url, "face_analysis", {"image": resized(face)}, "embedding"),
         keypoints=draw_face_keypoints(infer(url, "face_analysis", {"image": image}, "keypoints"), height, width),
-        depth=np.ascontiguousarray(depth_picture(predicted, height, width), np.float32),
+        depth=np.ascontiguousarray(depth_picture(torch.tensor(predicted), height, width)),
         box=infer(url, "face_analysis", {"image": image}, "bbox") if region else None,
     )

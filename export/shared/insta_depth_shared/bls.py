@@ -8,6 +8,8 @@ import numpy as np
 
 from .errors import EngineFailed, parse
 
+Array = Any
+"""A ``numpy.ndarray``, or a ``torch.Tensor`` on any device; not every model that shares this module has torch."""
 Arrays = dict[str, np.ndarray]
 Call = Callable[[str, Mapping[str, np.ndarray], Sequence[str]], Arrays]
 """A model's name, its inputs by name and the wanted outputs' names → these outputs by name."""
@@ -27,13 +29,25 @@ class Bls:
     def __init__(self, pb_utils: Any) -> None:
         self._pb_utils = pb_utils
 
-    async def call(self, model: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> Arrays:
+    async def call(self, model: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Arrays:
         """Run ``model`` once and return its ``outputs`` by name, in host memory.
 
         Raises the `InstaDepthError` that the model's error text carries, else `EngineFailed`.
         """
         response = await self._request(model, inputs, outputs).async_exec()
         return self._arrays(model, response, outputs)
+
+    async def call_on(
+        self, device: Any, model: str, inputs: Mapping[str, Array], outputs: Sequence[str]
+    ) -> dict[str, Any]:
+        """Do as `call` does, and return ``torch.Tensor``s on ``device``, a ``torch.device``.
+
+        On a GPU they are copied out of Triton's memory pool, on the device and in the current stream's order.
+        """
+        response = await self._request(model, inputs, outputs, device=device).async_exec()
+        self._raise_for_error(model, response)
+        by_name = self._pb_utils.get_output_tensor_by_name
+        return device_tensors({name: by_name(response, name) for name in outputs}, device)
 
     def call_now(self, model: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> Arrays:
         """Do as `call` does, for a model that has nothing else to do while it waits."""
@@ -63,15 +77,29 @@ class Bls:
         inputs: Mapping[str, np.ndarray],
         outputs: Sequence[str],
         parameters: Mapping[str, str] | None = None,
+        device: Any = None,
     ) -> Any:
         pb = self._pb_utils
+        is_on_gpu = device is not None and device.type == "cuda"
+        place = (pb.TRITONSERVER_MEMORY_GPU, device.index) if is_on_gpu else (pb.TRITONSERVER_MEMORY_CPU, 0)
         return pb.InferenceRequest(
             model_name=model,
-            inputs=[pb.Tensor(name, np.ascontiguousarray(array)) for name, array in inputs.items()],
+            inputs=[self._tensor(name, array) for name, array in inputs.items()],
             requested_output_names=list(outputs),
-            preferred_memory=pb.PreferredMemory(pb.TRITONSERVER_MEMORY_CPU, 0),
+            preferred_memory=pb.PreferredMemory(*place),
             parameters=dict(parameters or {}),
         )
+
+    def _tensor(self, name: str, array: Array) -> Any:
+        """Wrap ``array`` where it lies.
+
+        On a GPU Triton takes the object itself, not a capsule: it then waits for the work that is queued on it.
+        """
+        if isinstance(array, np.ndarray):
+            return self._pb_utils.Tensor(name, np.ascontiguousarray(array))
+        if array.device.type == "cpu":  # faster this way than by DLPack
+            return self._pb_utils.Tensor(name, array.contiguous().numpy())
+        return self._pb_utils.Tensor.from_dlpack(name, array.contiguous())
 
     def _arrays(self, model: str, response: Any, outputs: Sequence[str]) -> Arrays:
         self._raise_for_error(model, response)
@@ -84,3 +112,22 @@ class Bls:
             return
         text = response.error().message()
         raise parse(text) or EngineFailed(f"{model}: {text}")
+
+
+def device_tensors(tensors: Mapping[str, Any], device: Any) -> dict[str, Any]:
+    """Return Triton's ``tensors`` as torch's on ``device``; those in host memory are moved there.
+
+    What lies on the GPU belongs to Triton, which gives it to the next request once the response is gone: it is
+    copied, and the copy awaited, as long as the response is held.
+    """
+    import torch
+
+    copies = {
+        name: torch.from_numpy(tensor.as_numpy()).to(device)
+        if tensor.is_cpu()
+        else torch.from_dlpack(tensor).to(device, copy=True)
+        for name, tensor in tensors.items()
+    }
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
+    return copies

@@ -15,6 +15,8 @@ class ImageFacts:
     min_side: int
     max_side: int
     multiple: int = 64
+    max_aspect: float = 4.0
+    """Longer side over shorter one of a pose picture; engines are built for sizes up to there."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ class Manifest:
     """The checkpoint's ``scheduler_config.json``, ``_class_name`` included."""
     denoise_step_inputs: dict[str, str]
     """The tensors that the ``denoise_step`` ensemble takes: name → numpy dtype."""
+    max_rows: int = 16
+    """Rows that the engines of ``denoise_step`` take in one call."""
     defaults: Defaults = field(default_factory=Defaults)
 
     def save(self, folder: Path) -> None:

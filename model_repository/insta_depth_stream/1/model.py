@@ -15,6 +15,7 @@ from insta_depth_shared.answers import answer
 from insta_depth_shared.background import Background
 from insta_depth_shared.bls import CANCEL, CANCELLATION_KEY, Arrays, Bls
 from insta_depth_shared.manifest import Manifest
+from insta_depth_shared.plans import Machine, check_plans
 
 THREADS_PER_REQUEST = 6
 """Calls of other models and picture work that one request has under way at once, each in a thread."""
@@ -29,13 +30,17 @@ class TritonPythonModel:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
         torch.set_num_threads(1)  # the latents are small; the processors belong to the engines
         folder = Path(__file__).parent
-        settings = Settings.from_environment()
+        manifest, device = Manifest.load(folder), _device(args)
+        if device.type == "cuda":
+            check_plans(folder, Machine.here(device))
+        settings = Settings.from_environment(engine_rows=manifest.max_rows)
         self._generation = Generation(
             Bls(pb_utils),
-            Manifest.load(folder),
+            manifest,
             settings,
             DepthProcessor(folder / "depth_processor"),
             TritonMetrics(pb_utils),
+            device,
         )
         self._clients: dict[str, Client] = {}
         self._background = Background("insta_depth_stream", THREADS_PER_REQUEST * settings.max_requests)
@@ -74,6 +79,18 @@ class TritonPythonModel:
     def _cancel(self, key: str) -> None:
         if key in self._clients:
             self._clients[key].leave()
+
+
+def _device(args: dict[str, str]) -> torch.device:
+    """Where Triton put this instance: its GPU, or the host where there is none."""
+    if args["model_instance_kind"] != "GPU":
+        return torch.device("cpu")
+    if torch.cuda.device_count() > 1:  # there would be an orchestrator on each, and none would know of the others
+        raise RuntimeError(
+            f"{torch.cuda.device_count()} GPUs are to be seen, and a server works on one: "
+            "start a server for each, with CUDA_VISIBLE_DEVICES=0, 1, …"
+        )
+    return torch.device("cuda", int(args["model_instance_device_id"]))
 
 
 class Client:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from denoising import Conditioning, Denoising, GenerationRequest, Metrics, Progress, prepare_scheduler
 from insta_depth_shared.errors import TooLarge
 from insta_depth_shared.manifest import FaceFacts, ImageFacts, LatentFacts, Manifest, TextFacts
@@ -78,27 +79,37 @@ def make_request(**changes: Any) -> GenerationRequest:
     return GenerationRequest(**(values | changes))
 
 
-def make_denoising(size_px: tuple[int, int] = (64, 64), windows: int = 1, **changes: Any) -> Denoising:
+HOST = torch.device("cpu")
+
+
+def make_denoising(
+    size_px: tuple[int, int] = (64, 64), windows: int = 1, device: torch.device = HOST, **changes: Any
+) -> Denoising:
     request, manifest = make_request(**changes), make_manifest()
     rng = np.random.default_rng(request.seed)
     rows = 2 if request.is_guided else 1
     conditioning = Conditioning(
         encoder_hidden_states=rng.random((rows, windows * WINDOW, WIDTH)),
         text_embeds=rng.random((rows, 6)),
-        prompt_image_emb=rng.random((rows, 16, WIDTH)),
+        prompt_image_emb=torch.from_numpy(rng.random((rows, 16, WIDTH))),
         face_keypoints=rng.random((3, *size_px)),
-        depth=rng.random((3, *size_px)),
+        depth=torch.from_numpy(rng.random((3, *size_px))),
         region_mask=np.ones((1, *size_px)),
         identitynet_scale=request.identitynet_scale,
         depth_scale=request.depth_scale,
         ip_adapter_scale=request.ip_adapter_scale,
     )
     scheduler = prepare_scheduler(request.scheduler, request.num_inference_steps, manifest.scheduler)
-    return Denoising(request, scheduler, conditioning.rows(manifest.denoise_step_inputs), size_px, manifest)
+    rows_in = conditioning.rows(manifest.denoise_step_inputs, device)
+    return Denoising(request, scheduler, rows_in, size_px, manifest)
 
 
-def predict_noise(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+def predict_noise(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """A network in which every input matters and no row knows of another."""
+    return torch.from_numpy(_noise({name: value.numpy() for name, value in inputs.items()}))
+
+
+def _noise(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.stack([_row_of_noise({name: value[row] for name, value in inputs.items()}) for row in _rows(inputs)])
 
 
@@ -115,20 +126,26 @@ def _row_of_noise(row: Mapping[str, np.ndarray]) -> np.ndarray:
 class FakeNetworks:
     """Answers every call at once, keeps the calls, and fails where it is told to."""
 
-    def __init__(self, step: Callable[[Mapping[str, np.ndarray]], np.ndarray] = predict_noise) -> None:
-        self.calls: list[tuple[str, dict[str, np.ndarray]]] = []
+    def __init__(self, step: Callable[[Mapping[str, torch.Tensor]], torch.Tensor] = predict_noise) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
         self.before_step: Callable[[], Any] = lambda: None
         self._step = step
 
-    def inputs_of(self, model: str) -> list[dict[str, np.ndarray]]:
+    def inputs_of(self, model: str) -> list[dict[str, Any]]:
         return [inputs for name, inputs in self.calls if name == model]
 
-    async def call(self, model: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> dict[str, np.ndarray]:
+    async def call(self, model: str, inputs: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, np.ndarray]:
         self.calls.append((model, dict(inputs)))
         await asyncio.sleep(0)
         return getattr(self, f"_{model}")(inputs)
 
-    def _denoise_step(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    async def call_on(
+        self, device: torch.device, model: str, inputs: Mapping[str, Any], outputs: Sequence[str]
+    ) -> dict[str, torch.Tensor]:
+        answer = await self.call(model, inputs, outputs)
+        return {name: torch.as_tensor(value).to(device) for name, value in answer.items()}
+
+    def _denoise_step(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         self.before_step()
         return {"noise_pred": self._step(inputs)}
 
@@ -163,8 +180,8 @@ class FakeNetworks:
         height, width = inputs["pixel_values"].shape[2:]
         return {"predicted_depth": np.linspace(0, 5, height * width, dtype=np.float32).reshape(1, height, width)}
 
-    def _vae_decoder(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        colours = (inputs["latents"][:, :3].transpose(0, 2, 3, 1) * 20 + 128).clip(0, 255).astype(np.uint8)
+    def _vae_decoder(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+        colours = (inputs["latents"].numpy()[:, :3].transpose(0, 2, 3, 1) * 20 + 128).clip(0, 255).astype(np.uint8)
         return {"image": colours.repeat(8, axis=1).repeat(8, axis=2)}
 
 

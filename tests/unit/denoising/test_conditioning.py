@@ -3,11 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from denoising import Conditioning, DepthProcessor
 from denoising.conditioning import depth_picture, draw_face_keypoints, face_region_mask, size_ids
 
 from tests.unit.denoising.fakes import STEP_INPUTS
 
+HOST = torch.device("cpu")
 KEYPOINTS = np.array([[100, 100], [200, 100], [150.9, 160.9], [110, 220], [190, 220]], np.float32)
 
 
@@ -59,8 +61,8 @@ def test_sizes_are_height_before_width() -> None:
 
 
 def test_depth_is_resized_and_spans_zero_to_one() -> None:
-    predicted = np.linspace(3, 7, 12, dtype=np.float16).reshape(1, 3, 4)
-    depth = depth_picture(predicted, 30, 40)
+    predicted = torch.linspace(3, 7, 12, dtype=torch.float16).reshape(1, 3, 4)
+    depth = depth_picture(predicted, 30, 40).numpy()
     assert depth.shape == (3, 30, 40)
     assert (depth.min(), depth.max()) == (0, 1)
     assert (depth[0] == depth[2]).all()
@@ -68,8 +70,12 @@ def test_depth_is_resized_and_spans_zero_to_one() -> None:
     assert len(np.unique(depth)) > 256
 
 
+def test_depth_stays_where_it_was_predicted() -> None:
+    assert depth_picture(torch.empty(1, 3, 4, device="meta"), 30, 40).device.type == "meta"
+
+
 def test_flat_depth_is_zeros() -> None:
-    assert not depth_picture(np.full((1, 3, 4), 2.5, np.float32), 30, 40).any()
+    assert not depth_picture(torch.full((1, 3, 4), 2.5), 30, 40).any()
 
 
 def test_the_depth_processor_does_as_its_file_says(tmp_path: Path) -> None:
@@ -93,9 +99,9 @@ def conditioning(rows: int) -> Conditioning:
     return Conditioning(
         encoder_hidden_states=np.ones((rows, 77, 8)),
         text_embeds=np.ones((rows, 6)),
-        prompt_image_emb=np.ones((rows, 16, 8)),
+        prompt_image_emb=torch.ones(rows, 16, 8),
         face_keypoints=np.ones((3, 64, 128)),
-        depth=np.ones((3, 64, 128)),
+        depth=torch.ones(3, 64, 128),
         region_mask=np.ones((1, 64, 128)),
         identitynet_scale=0.8,
         depth_scale=0.5,
@@ -106,13 +112,13 @@ def conditioning(rows: int) -> Conditioning:
 @pytest.mark.parametrize("rows", [1, 2])
 def test_every_constant_input_has_a_row_for_each_of_the_request_s(rows: int) -> None:
     dtypes = dict.fromkeys(STEP_INPUTS, "float16") | {"time_ids": "float32"}
-    inputs = conditioning(rows).rows(dtypes)
+    inputs = conditioning(rows).rows(dtypes, HOST)
     assert set(inputs) == set(STEP_INPUTS) - {"sample", "timestep"}
-    assert {name: value.dtype.name for name, value in inputs.items()} == {name: dtypes[name] for name in inputs}
+    assert {name: value.numpy().dtype.name for name, value in inputs.items()} == {n: dtypes[n] for n in inputs}
     assert inputs["depth"].shape == (rows, 3, 64, 128)
     assert inputs["depth_scale"].tolist() == [[0.5]] * rows
     assert inputs["time_ids"].tolist() == [[64, 128, 0, 0, 64, 128]] * rows
 
 
 def test_an_input_that_the_step_does_not_take_is_left_out() -> None:
-    assert set(conditioning(2).rows({"depth": "float32"})) == {"depth"}
+    assert set(conditioning(2).rows({"depth": "float32"}, HOST)) == {"depth"}

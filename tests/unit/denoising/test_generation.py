@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from denoising import Generated, Generation, Settings
 from denoising.conditioning import draw_face_keypoints
 from insta_depth_shared.errors import Cancelled, InvalidInput, NoFace, Overloaded, TooLarge
@@ -33,7 +34,12 @@ class Studio:
         self.networks = FakeNetworks()
         self.metrics = CountingMetrics()
         self.generation = Generation(
-            self.networks, make_manifest(force_zeros), Settings(**settings), prepared_for_depth, self.metrics
+            self.networks,
+            make_manifest(force_zeros),
+            Settings(**settings),
+            prepared_for_depth,
+            self.metrics,
+            torch.device("cpu"),
         )
 
     async def generate(self, audience: PatientAudience | None = None, **changes: Any) -> Generated:

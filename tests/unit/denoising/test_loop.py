@@ -26,8 +26,8 @@ def plain_loop(scheduler: diffusers.SchedulerMixin, denoising: Denoising, steps:
     for timestep in scheduler.timesteps:
         rows = denoising.row_count
         scaled = scheduler.scale_model_input(torch.cat([latents] * rows), timestep)
-        inputs = {"sample": scaled.numpy(), "timestep": np.full((rows, 1), timestep.item(), np.float32)}
-        noise = torch.from_numpy(predict_noise({**denoising.conditioning, **inputs}))
+        inputs = {"sample": scaled, "timestep": torch.full((rows, 1), timestep.item(), dtype=torch.float32)}
+        noise = predict_noise({**denoising.conditioning, **inputs})
         if rows == 2:
             negative, positive = noise.chunk(2)
             noise = negative + guidance * (positive - negative)
@@ -95,7 +95,7 @@ def test_the_clean_picture_is_foreseen_from_the_first_step(name: str) -> None:
         return inputs["sample"] / np.sqrt(1 - share)
 
     first = next(denoise(make_denoising(scheduler=name, guidance_scale=1.0), know_it_all))
-    assert np.abs(first.foreseen).max() < 0.1
+    assert first.foreseen.abs().max() < 0.1
     assert first.latents.std() > 0.3
 
 
@@ -103,7 +103,7 @@ def test_the_inputs_have_the_types_of_the_manifest() -> None:
     rows = make_denoising().rows()
     assert rows["sample"].shape == (2, 4, 8, 8)
     assert rows["timestep"].shape == (2, 1)
-    assert {value.dtype for value in rows.values()} == {np.dtype("float32")}
+    assert {value.dtype for value in rows.values()} == {torch.float32}
 
 
 def test_a_scheduler_says_how_many_steps_it_knows() -> None:
@@ -117,3 +117,14 @@ def test_the_preview_has_a_pixel_for_each_latent_cell() -> None:
     assert picture.shape == (8, 16, 3)
     assert picture.dtype == np.uint8
     assert picture.std() > 0
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_on_a_device_nothing_is_read_back_to_the_host(name: str) -> None:
+    """The meta device stands in for a GPU: reading a value from it raises."""
+    denoising = make_denoising(scheduler=name, num_inference_steps=4, device=torch.device("meta"))
+    for state in denoise(denoising, lambda inputs: torch.empty_like(inputs["sample"])):
+        assert state.latents.device.type == "meta"
+        assert state.foreseen.device.type == "meta"
+    with pytest.raises(NotImplementedError, match="meta"):
+        denoising.latents.cpu()

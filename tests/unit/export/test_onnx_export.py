@@ -10,7 +10,7 @@ from export.facts import read_facts
 from export.networks.build import build_network
 from export.onnx_export import _CastAtBorder, export_onnx
 from export.parity import TOLERANCE, check_module, open_session
-from export.precision import Precision
+from export.precision import Precision, Precisions
 from export.repository import Export
 
 
@@ -78,7 +78,7 @@ def test_a_failed_export_leaves_the_old_engine(checkpoint, tmp_path, monkeypatch
     before = (repository / "identity_projector" / "1" / "model.onnx").read_bytes()
     monkeypatch.setitem(TOLERANCE, Precision.FP16, -1.0)
     with pytest.raises(ParityError, match="identity_projector at 2×512 differs"):
-        list(Export(checkpoint, repository, Precision.FP16, only=only).run(_ignore))
+        list(Export(checkpoint, repository, Precisions(Precision.FP16), only=only).run(_ignore))
     assert (repository / "identity_projector" / "1" / "model.onnx").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["repository"]
 

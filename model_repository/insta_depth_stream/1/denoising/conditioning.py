@@ -52,18 +52,19 @@ def size_ids(height_px: int, width_px: int) -> np.ndarray:
     return np.array([height_px, width_px, 0, 0, height_px, width_px], np.float32)
 
 
-def depth_picture(predicted_depth: np.ndarray, height_px: int, width_px: int) -> np.ndarray:
+def depth_picture(predicted_depth: torch.Tensor, height_px: int, width_px: int) -> torch.Tensor:
     """Return (3, H, W) float32 in [0, 1], near = 1, from the estimator's (1, h, w) of any float type.
 
-    A flat prediction, which has no nearest point, gives zeros.
+    A flat prediction, which has no nearest point, gives zeros. The result lies where the prediction does.
     """
+    depth = predicted_depth.float()
+    # Asked before resizing, which adds rounding noise, and without waiting for the device to answer.
+    is_flat = depth.amin() == depth.amax()
     size = (height_px, width_px)
-    if predicted_depth.min() == predicted_depth.max():  # asked before resizing, which adds rounding noise
-        return np.zeros((3, *size), np.float32)
-    depth = torch.from_numpy(predicted_depth.astype(np.float32))[None]
-    resized = torch.nn.functional.interpolate(depth, size, mode="bicubic", align_corners=False)[0, 0].numpy()
-    low, high = resized.min(), resized.max()
-    return np.broadcast_to((resized - low) / (high - low), (3, *size))
+    resized = torch.nn.functional.interpolate(depth[None], size, mode="bicubic", align_corners=False)[0, 0]
+    low, high = resized.amin(), resized.amax()
+    near = torch.where(is_flat, 0.0, (resized - low) / (high - low))
+    return near.expand(3, *size)
 
 
 class DepthProcessor:
@@ -81,7 +82,7 @@ class DepthProcessor:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Everything that a picture is made from but its noise.
+    """Everything that a picture is made from but its noise; arrays come from the host, tensors lie on the device.
 
     The first three have a row for [negative, positive], or for [positive] alone; the rest is the same for both.
     """
@@ -90,11 +91,11 @@ class Conditioning:
     """(R, T, X)"""
     text_embeds: np.ndarray
     """(R, P)"""
-    prompt_image_emb: np.ndarray
+    prompt_image_emb: torch.Tensor
     """(R, 16, X)"""
     face_keypoints: np.ndarray
     """(3, H, W) in [0, 1], RGB"""
-    depth: np.ndarray
+    depth: torch.Tensor
     """(3, H, W) in [0, 1], near = 1"""
     region_mask: np.ndarray
     """(1, H, W), 0 or 1"""
@@ -108,8 +109,8 @@ class Conditioning:
         height, width = self.depth.shape[1:]
         return height, width
 
-    def rows(self, dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
-        """Return the inputs of ``denoise_step`` that stay the same at every step, (R, …).
+    def rows(self, dtypes: Mapping[str, str], device: torch.device) -> dict[str, torch.Tensor]:
+        """Return the inputs of ``denoise_step`` that stay the same at every step, (R, …), on ``device``.
 
         ``dtypes``: numpy's name of the type of each input that it takes; one that it does not take is left out.
         """
@@ -123,9 +124,17 @@ class Conditioning:
             "depth_scale": np.array([self.depth_scale]),
             "ip_adapter_scale": np.array([self.ip_adapter_scale]),
         }
-        typed = {name: value.astype(dtypes[name]) for name, value in (by_row | alike).items() if name in dtypes}
+        moved = {
+            name: torch.as_tensor(value).to(device, torch_dtype(dtypes[name]))
+            for name, value in (by_row | alike).items()
+            if name in dtypes
+        }
         row_count = len(self.text_embeds)
         return {
-            name: value if name in by_row else np.broadcast_to(value, (row_count, *value.shape))
-            for name, value in typed.items()
+            name: value if name in by_row else value.expand(row_count, *value.shape) for name, value in moved.items()
         }
+
+
+def torch_dtype(numpy_name: str) -> torch.dtype:
+    """Return torch's type of that name; ``numpy_name``: ``float16`` or ``float32``."""
+    return getattr(torch, numpy_name)

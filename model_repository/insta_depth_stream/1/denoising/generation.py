@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from insta_depth_shared.errors import Cancelled, InstaDepthError, NoFace, Overloaded
+import torch
+from insta_depth_shared.errors import Cancelled, InstaDepthError, InvalidInput, NoFace, Overloaded
 from insta_depth_shared.manifest import Manifest
 from insta_depth_shared.pictures import PictureLimits, decode_picture, encode_picture, resize_for_model
 
@@ -96,6 +97,7 @@ class Generation:
     """Turns requests into pictures, as many at once as the settings allow.
 
     ``depth_processor``: (H, W, 3) uint8 RGB → the depth estimator's pixel_values, as `DepthProcessor` makes them.
+    ``device``: where latents and conditioning stay from the first noise to the VAE.
     """
 
     def __init__(
@@ -105,12 +107,14 @@ class Generation:
         settings: Settings,
         depth_processor: Callable[[np.ndarray], np.ndarray],
         metrics: Metrics,
+        device: torch.device,
     ) -> None:
         self._networks = networks
         self._manifest = manifest
         self._settings = settings
         self._depth_processor = depth_processor
         self._metrics = metrics
+        self._device = device
         self._ticker = Ticker(networks, settings.max_rows, metrics)
         self._limits = PictureLimits(settings.max_image_bytes, settings.max_image_pixels)
         self._dtype = np.dtype(manifest.numpy_dtype)
@@ -150,6 +154,7 @@ class Generation:
     def _decode_picture(self, name: str, data: bytes) -> np.ndarray:
         facts = self._manifest.image
         picture = decode_picture(data, name, self._limits)
+        _check_proportions(picture, name, facts.max_aspect)
         return resize_for_model(picture, facts.min_side, facts.max_side, facts.multiple)
 
     async def _condition(
@@ -177,11 +182,11 @@ class Generation:
         )
         return conditioning, pose_face is not None
 
-    async def _face_tokens(self, picture: np.ndarray, is_guided: bool) -> np.ndarray:
+    async def _face_tokens(self, picture: np.ndarray, is_guided: bool) -> torch.Tensor:
         face = await find_face(self._networks, picture)
         if face is None:
             raise NoFace("face_image: no face found; a picture with at least one face is needed")
-        return await project_face(self._networks, face.embedding, is_guided, self._dtype)
+        return await project_face(self._networks, face.embedding, is_guided, self._dtype, self._device)
 
     async def _pose_face(self, picture: np.ndarray, without_face: str) -> Face | None:
         face = await find_face(self._networks, picture)
@@ -192,16 +197,16 @@ class Generation:
             )
         return face
 
-    async def _depth(self, picture: np.ndarray) -> np.ndarray:
+    async def _depth(self, picture: np.ndarray) -> torch.Tensor:
         pixel_values = await asyncio.to_thread(self._depth_processor, picture)
-        predicted = await predict_depth(self._networks, pixel_values, self._dtype)
+        predicted = await predict_depth(self._networks, pixel_values, self._dtype, self._device)
         return await asyncio.to_thread(depth_picture, predicted, *picture.shape[:2])
 
     async def _denoise(
         self, request: GenerationRequest, scheduler: Any, conditioning: Conditioning, audience: Audience
-    ) -> np.ndarray:
+    ) -> torch.Tensor:
         """Return the finished latents, (1, C, h, w) float32."""
-        rows = conditioning.rows(self._manifest.denoise_step_inputs)
+        rows = conditioning.rows(self._manifest.denoise_step_inputs, self._device)
         denoising = Denoising(request, scheduler, rows, conditioning.size_px, self._manifest)
 
         def show(denoising: Denoising) -> None:
@@ -258,6 +263,14 @@ def _keypoints_picture(face: Face | None, height_px: int, width_px: int) -> np.n
         return np.zeros((3, height_px, width_px), np.float32)
     drawing = draw_face_keypoints(face.keypoints, height_px, width_px)
     return drawing.transpose(2, 0, 1).astype(np.float32) / 255
+
+
+def _check_proportions(picture: np.ndarray, field: str, maximum: float) -> None:
+    height, width = picture.shape[:2]
+    if max(height, width) > maximum * min(height, width):
+        raise InvalidInput(
+            f"{field}: {width}×{height} pixels; the longer side may be {maximum:g} times the shorter one at most"
+        )
 
 
 def _raise_if_cancelled(audience: Audience) -> None:

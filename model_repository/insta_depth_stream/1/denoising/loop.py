@@ -11,17 +11,20 @@ import numpy as np
 import torch
 from insta_depth_shared.manifest import Manifest
 
+from .conditioning import torch_dtype
 from .request import GenerationRequest
 from .schedulers import predicted_original, step_options
 
-Rows = Mapping[str, np.ndarray]
+Rows = Mapping[str, torch.Tensor]
+"""The inputs of ``denoise_step`` by name, (R, …), all on one device."""
 
 
 class Denoising:
-    """One request's latents on their way from noise to a picture.
+    """One request's latents on their way from noise to a picture, on the device of its conditioning.
 
     ``scheduler``: one of its own, from `prepare_scheduler`.
     ``conditioning``: the inputs of ``denoise_step`` that stay the same at every step, one or two rows each.
+    The noise is drawn on the host, so that a seed means one picture on every device.
     """
 
     def __init__(
@@ -37,11 +40,13 @@ class Denoising:
         self._guidance_scale = request.guidance_scale
         self._dtypes = manifest.denoise_step_inputs
         self._scheduler = scheduler
+        self._timesteps: list[float] = scheduler.timesteps.tolist()
+        self._device = conditioning["text_embeds"].device
         generator = torch.Generator().manual_seed(request.seed)
         self._step_options = step_options(scheduler, generator)
         height, width = (side // manifest.latents.scale_factor for side in size_px)
         noise = torch.randn((1, manifest.latents.channels, height, width), generator=generator)
-        self._latents = noise * scheduler.init_noise_sigma
+        self._latents = (noise * scheduler.init_noise_sigma).to(self._device)
         self._foreseen = self._latents
 
     @property
@@ -65,27 +70,28 @@ class Denoising:
         return self.step == self.step_count
 
     @property
-    def latents(self) -> np.ndarray:
+    def latents(self) -> torch.Tensor:
         """(1, C, h, w) float32: what ``vae_decoder`` takes, once finished."""
-        return self._latents.numpy()
+        return self._latents
 
     @property
-    def foreseen(self) -> np.ndarray:
+    def foreseen(self) -> torch.Tensor:
         """(C, h, w) float32: the latents that the last step foresees at the end of the way."""
-        return self._foreseen[0].numpy()
+        return self._foreseen[0]
 
-    def rows(self) -> dict[str, np.ndarray]:
+    def rows(self) -> dict[str, torch.Tensor]:
         """Return the inputs that change from step to step: sample (R, C, h, w) and timestep (R, 1)."""
-        timestep = self._scheduler.timesteps[self.step]
-        sample = self._scheduler.scale_model_input(self._latents, timestep).numpy()
+        sample = self._scheduler.scale_model_input(self._latents, self._scheduler.timesteps[self.step])
+        dtypes = {name: torch_dtype(self._dtypes[name]) for name in ("sample", "timestep")}
+        size, timestep = (self.row_count, 1), self._timesteps[self.step]
         return {
-            "sample": np.repeat(sample.astype(self._dtypes["sample"]), self.row_count, axis=0),
-            "timestep": np.full((self.row_count, 1), timestep.item(), self._dtypes["timestep"]),
+            "sample": sample.to(dtypes["sample"]).expand(self.row_count, -1, -1, -1),
+            "timestep": torch.full(size, timestep, dtype=dtypes["timestep"], device=self._device),
         }
 
-    def advance(self, noise_pred: np.ndarray) -> None:
+    def advance(self, noise_pred: torch.Tensor) -> None:
         """Take one step with the prediction for this request's rows, (R, C, h, w), in float32."""
-        guided = guide(torch.from_numpy(noise_pred.astype(np.float32)), self._guidance_scale)
+        guided = guide(noise_pred.float(), self._guidance_scale)
         timestep = self._scheduler.timesteps[self.step]
         output = self._scheduler.step(guided, timestep, self._latents, **self._step_options)
         self._latents = output.prev_sample
@@ -101,7 +107,9 @@ def guide(noise_pred: torch.Tensor, guidance_scale: float) -> torch.Tensor:
     return negative + guidance_scale * (positive - negative)
 
 
-def denoise(denoising: Denoising, predict_noise: Callable[[dict[str, np.ndarray]], np.ndarray]) -> Iterator[Denoising]:
+def denoise(
+    denoising: Denoising, predict_noise: Callable[[dict[str, torch.Tensor]], torch.Tensor]
+) -> Iterator[Denoising]:
     """Take one request through all its steps, yielding after each.
 
     ``predict_noise``: the inputs of ``denoise_step`` by name → noise_pred (R, C, h, w).
@@ -114,5 +122,5 @@ def denoise(denoising: Denoising, predict_noise: Callable[[dict[str, np.ndarray]
 def preview(denoising: Denoising, manifest: Manifest) -> np.ndarray:
     """Return the picture that the last step foresees, one pixel a latent cell: (h, w, 3) uint8 RGB."""
     weight, bias = (np.array(part) for part in (manifest.latents.preview_weight, manifest.latents.preview_bias))
-    colours = np.einsum("rc,chw->hwr", weight, denoising.foreseen) + bias
+    colours = np.einsum("rc,chw->hwr", weight, denoising.foreseen.cpu().numpy()) + bias
     return (colours.clip(0, 1) * 255).round().astype(np.uint8)

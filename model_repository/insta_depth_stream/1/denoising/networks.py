@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
+from insta_depth_shared.bls import Array
 from insta_depth_shared.errors import InvalidInput
 from insta_depth_shared.manifest import Manifest
 
@@ -15,8 +17,14 @@ from .request import GenerationRequest
 class Networks(Protocol):
     """Whatever runs the models: Triton, ONNX Runtime in this process, or a test's fakes."""
 
-    async def call(self, model: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> dict[str, np.ndarray]:
-        """Run ``model`` once and return its ``outputs`` by name; raises `InstaDepthError`."""
+    async def call(self, model: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        """Run ``model`` once and return its ``outputs`` by name, in host memory; raises `InstaDepthError`."""
+        ...
+
+    async def call_on(
+        self, device: torch.device, model: str, inputs: Mapping[str, Array], outputs: Sequence[str]
+    ) -> dict[str, torch.Tensor]:
+        """Do as `call` does, and return tensors on ``device``; those that are there already are not copied."""
         ...
 
 
@@ -40,23 +48,25 @@ async def find_face(networks: Networks, image: np.ndarray) -> Face | None:
     return Face(found["bbox"], found["keypoints"], found["embedding"])
 
 
-async def project_face(networks: Networks, embedding: np.ndarray, is_guided: bool, dtype: np.dtype) -> np.ndarray:
+async def project_face(
+    networks: Networks, embedding: np.ndarray, is_guided: bool, dtype: np.dtype, device: torch.device
+) -> torch.Tensor:
     """Return the face tokens, (R, 16, X): of no face (a zero embedding) for the negative row, then of this one."""
     rows = [np.zeros_like(embedding), embedding] if is_guided else [embedding]
-    projected = await networks.call(
-        "identity_projector", {"face_emb": np.stack(rows).astype(dtype)}, ["prompt_image_emb"]
-    )
-    return projected["prompt_image_emb"]
+    inputs = {"face_emb": np.stack(rows).astype(dtype)}
+    return (await networks.call_on(device, "identity_projector", inputs, ["prompt_image_emb"]))["prompt_image_emb"]
 
 
-async def predict_depth(networks: Networks, pixel_values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+async def predict_depth(
+    networks: Networks, pixel_values: np.ndarray, dtype: np.dtype, device: torch.device
+) -> torch.Tensor:
     """Return predicted_depth, (1, h, w), of prepared ``pixel_values``, (1, 3, h, w)."""
     inputs = {"pixel_values": pixel_values.astype(dtype)}
-    return (await networks.call("depth_estimator", inputs, ["predicted_depth"]))["predicted_depth"]
+    return (await networks.call_on(device, "depth_estimator", inputs, ["predicted_depth"]))["predicted_depth"]
 
 
-async def decode_latents(networks: Networks, latents: np.ndarray) -> np.ndarray:
-    """Return the picture, (H, W, 3) uint8 RGB, of finished ``latents``, (1, C, h, w)."""
+async def decode_latents(networks: Networks, latents: torch.Tensor) -> np.ndarray:
+    """Return the picture, (H, W, 3) uint8 RGB, of finished ``latents``, (1, C, h, w), wherever they lie."""
     return (await networks.call("vae_decoder", {"latents": latents}, ["image"]))["image"][0]
 
 

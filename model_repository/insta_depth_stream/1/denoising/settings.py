@@ -24,17 +24,22 @@ class Settings:
     max_prompt_characters: int = 8192
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
-        """Read each setting that ``environment`` (the process's own if None) names; raises `SettingError`."""
+    def from_environment(cls, environment: Mapping[str, str] | None = None, engine_rows: int = max_rows) -> "Settings":
+        """Read each setting that ``environment`` (the process's own if None) names; raises `SettingError`.
+
+        ``engine_rows``: the most rows that the engines take, and the default of ``max_rows``.
+        """
         environment = os.environ if environment is None else environment
         names = {field.name: PREFIX + field.name.upper() for field in fields(cls)}
-        return cls(
-            **{
-                field: _whole_number(name, environment[name], minimum=2 if field == "max_rows" else 1)
-                for field, name in names.items()
-                if name in environment
-            }
-        )
+        named = {
+            field: _whole_number(name, environment[name], minimum=2 if field == "max_rows" else 1)
+            for field, name in names.items()
+            if name in environment
+        }
+        settings = cls(**{"max_rows": engine_rows} | named)
+        if settings.max_rows > engine_rows:
+            raise SettingError(f"{names['max_rows']}: {settings.max_rows} is above the engines' maximum {engine_rows}")
+        return settings
 
 
 def _whole_number(name: str, text: str, minimum: int) -> int:

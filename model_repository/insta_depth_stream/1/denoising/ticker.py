@@ -9,9 +9,9 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
-import numpy as np
+import torch
 from insta_depth_shared.errors import Cancelled
 
 from .loop import Denoising
@@ -52,7 +52,7 @@ class Rider:
         except Exception as error:
             self.leave(error)
 
-    def advance(self, noise_pred: np.ndarray) -> None:
+    def advance(self, noise_pred: torch.Tensor) -> None:
         """Take one step and tell; what goes wrong here is this request's alone."""
         try:
             self.denoising.advance(noise_pred)
@@ -72,7 +72,7 @@ class Ticker:
         self._metrics = metrics
         self._riders: list[Rider] = []
         self._ticking: asyncio.Task[None] | None = None
-        self._joined: dict[tuple[Rider, ...], dict[str, np.ndarray]] = {}
+        self._joined: dict[tuple[Rider, ...], dict[str, torch.Tensor]] = {}
 
     async def ride(
         self, denoising: Denoising, on_step: Callable[[Denoising], None], is_cancelled: Callable[[], bool]
@@ -117,16 +117,17 @@ class Ticker:
             for rider in riders:
                 rider.leave(error)
             return
-        ends = np.cumsum([0, *(rider.denoising.row_count for rider in riders)])
+        ends = accumulate((rider.denoising.row_count for rider in riders), initial=0)
         for rider, (start, end) in zip(riders, pairwise(ends), strict=True):
             rider.advance(noise_pred[start:end])
 
-    async def _predict_noise(self, riders: tuple[Rider, ...], rows_in_flight: int) -> np.ndarray:
+    async def _predict_noise(self, riders: tuple[Rider, ...], rows_in_flight: int) -> torch.Tensor:
         inputs = {**self._conditioning(riders), **_join([rider.denoising.rows() for rider in riders])}
         self._metrics.step_called(len(inputs["sample"]), rows_in_flight)
-        return (await self._networks.call("denoise_step", inputs, ["noise_pred"]))["noise_pred"]
+        device = inputs["sample"].device
+        return (await self._networks.call_on(device, "denoise_step", inputs, ["noise_pred"]))["noise_pred"]
 
-    def _conditioning(self, riders: tuple[Rider, ...]) -> dict[str, np.ndarray]:
+    def _conditioning(self, riders: tuple[Rider, ...]) -> dict[str, torch.Tensor]:
         """Join what stays the same from step to step; kept for as long as the company stays the same."""
         if riders not in self._joined:
             self._joined[riders] = _join([rider.denoising.conditioning for rider in riders])
@@ -157,5 +158,5 @@ def _filled(group: Iterable[Rider], max_rows: int) -> Iterator[tuple[Rider, ...]
     yield tuple(call)
 
 
-def _join(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _join(parts: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -14,46 +14,70 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+import torch
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 Arrays = dict[str, np.ndarray]
+Inputs = Mapping[str, Any]
+"""Arrays or torch's tensors by name."""
+RunEngine = Callable[[Arrays, Sequence[str]], Arrays]
+"""An engine's inputs by name and the wanted outputs' names → these outputs."""
 _PYTHON_MODELS = ("insta_depth_stream", "face_analysis", "prompt_encoder")
 
 
+def onnx_engine(folder: Path) -> RunEngine:
+    """Open ``model.onnx`` in an engine's version folder, with the options of the stand-in backend."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+
+    def run(inputs: Arrays, outputs: Sequence[str]) -> Arrays:
+        return dict(zip(outputs, session.run(list(outputs), inputs), strict=True))
+
+    return run
+
+
 class InProcess:
-    """Runs the models of ``repository`` by name: engines by ONNX Runtime, ensembles step by step.
+    """Runs the models of ``repository`` by name: engines as ``open_engine`` opens them, ensembles step by step."""
 
-    Sessions have the options of the stand-in backend's: as many threads as there are cores, which wait idly.
-    """
-
-    def __init__(self, repository: Path) -> None:
+    def __init__(self, repository: Path, open_engine: Callable[[Path], RunEngine] = onnx_engine) -> None:
         self._repository = repository
-        self._sessions: dict[str, ort.InferenceSession] = {}
+        self._open_engine = open_engine
+        self._engines: dict[str, RunEngine] = {}
         self._ensembles: dict[str, Any] = {}
 
-    async def call(self, model: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> Arrays:
+    async def call(self, model: str, inputs: Inputs, outputs: Sequence[str]) -> Arrays:
         """Do as `call_now` does, where the caller is a coroutine."""
         return self.call_now(model, inputs, outputs)
 
-    def call_now(self, model: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> Arrays:
+    async def call_on(
+        self, device: torch.device, model: str, inputs: Inputs, outputs: Sequence[str]
+    ) -> dict[str, torch.Tensor]:
+        """Do as `call` does, and return tensors on ``device``."""
+        answer = self.call_now(model, inputs, outputs)
+        return {name: torch.from_numpy(array).to(device) for name, array in answer.items()}
+
+    def call_now(self, model: str, inputs: Inputs, outputs: Sequence[str]) -> Arrays:
         """Run ``model`` once and return its ``outputs`` by name."""
-        python_models: dict[str, Callable[[Mapping[str, np.ndarray]], Arrays]] = {
+        arrays = {name: _on_host(value) for name, value in inputs.items()}
+        python_models: dict[str, Callable[[Arrays], Arrays]] = {
             "face_analysis": self._analyse_face,
             "prompt_encoder": self._encode_prompt,
         }
         if model in python_models:
-            return python_models[model](inputs)
-        if (self._repository / model / "1" / "model.onnx").exists():
-            return self._run_engine(model, inputs, outputs)
-        return self._run_ensemble(model, inputs, outputs)
+            return python_models[model](arrays)
+        if "ensemble_scheduling" in (self._repository / model / "config.pbtxt").read_text():
+            return self._run_ensemble(model, arrays, outputs)
+        return self._run_engine(model, arrays, outputs)
 
-    def _run_engine(self, model: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> Arrays:
-        if model not in self._sessions:
-            self._sessions[model] = _session(self._repository / model / "1" / "model.onnx")
-        return dict(zip(outputs, self._sessions[model].run(list(outputs), dict(inputs)), strict=True))
+    def _run_engine(self, model: str, inputs: Arrays, outputs: Sequence[str]) -> Arrays:
+        if model not in self._engines:
+            self._engines[model] = self._open_engine(self._repository / model / "1")
+        return self._engines[model](inputs, outputs)
 
-    def _run_ensemble(self, model: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> Arrays:
+    def _run_ensemble(self, model: str, inputs: Arrays, outputs: Sequence[str]) -> Arrays:
         """Run the steps in the order of the file, which is one in which each has its inputs."""
         if model not in self._ensembles:
             text = (self._repository / model / "config.pbtxt").read_text()
@@ -65,10 +89,10 @@ class InProcess:
             known |= {outer: made[name] for name, outer in step.output_map.items()}
         return {name: known[name] for name in outputs}
 
-    def _analyse_face(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
+    def _analyse_face(self, inputs: Arrays) -> Arrays:
         return _fields(self._analyst.analyse(inputs["image"]))
 
-    def _encode_prompt(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
+    def _encode_prompt(self, inputs: Arrays) -> Arrays:
         text, min_windows = inputs["text"].item().decode(), inputs["min_windows"].item()
         return _fields(self._encoder.encode(text, min_windows))
 
@@ -91,12 +115,13 @@ def import_models_of(repository: Path) -> None:
     sys.path[:0] = [str(repository / model / "1") for model in _PYTHON_MODELS]
 
 
-def make_generation(repository: Path) -> Any:
-    """Return the orchestrator's `Generation` over engines in this process."""
+def make_generation(repository: Path, networks: InProcess | None = None) -> Any:
+    """Return the orchestrator's `Generation` over engines in this process, by ONNX Runtime unless told otherwise."""
     from denoising import DepthProcessor, Generation, Metrics, Settings
 
     processor = DepthProcessor(repository / "insta_depth_stream" / "1" / "depth_processor")
-    return Generation(InProcess(repository), manifest(repository), Settings(), processor, Metrics())
+    networks = networks or InProcess(repository)
+    return Generation(networks, manifest(repository), Settings(), processor, Metrics(), torch.device("cpu"))
 
 
 def manifest(repository: Path) -> Any:
@@ -106,11 +131,8 @@ def manifest(repository: Path) -> Any:
     return Manifest.load(repository / "insta_depth_stream" / "1")
 
 
-def _session(path: Path) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+def _on_host(value: Any) -> np.ndarray:
+    return value.numpy(force=True) if isinstance(value, torch.Tensor) else value
 
 
 def _fields(answer: Any) -> Arrays:

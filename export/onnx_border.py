@@ -1,0 +1,74 @@
+"""Whether an ONNX file has the border that the engine table promises, and nothing that TensorRT cannot take."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, ValueInfoProto
+
+from .engines import Axis, Engine, Tensor
+from .errors import ExportError
+
+DTYPES = frozenset(
+    TensorProto.DataType.Value(name)
+    for name in ("FLOAT", "FLOAT16", "BFLOAT16", "FLOAT8E4M3FN", "INT64", "INT32", "INT8", "UINT8", "BOOL")
+)
+"""Element types that TensorRT 10 and 11 know; doubles, strings and complex numbers are not among them."""
+
+
+class BorderError(ExportError):
+    """An ONNX file is not the engine that the table describes."""
+
+
+def check_border(engine: Engine, path: Path) -> None:
+    """Raise `BorderError` naming whatever differs from the table or is foreign to TensorRT; weights are not read."""
+    model = onnx.load(path, load_external_data=False)
+    faults = [*_border_faults(engine, model), *_foreign_types(model), *_foreign_operators(model)]
+    if faults:
+        raise BorderError(f"{path}: " + "; ".join(faults))
+
+
+def _border_faults(engine: Engine, model: onnx.ModelProto) -> Iterator[str]:
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    for kind, values, tensors in (
+        ("input", inputs, engine.inputs),
+        ("output", model.graph.output, engine.outputs),
+    ):
+        found, wanted = {value.name: value for value in values}, {tensor.name: tensor for tensor in tensors}
+        if found.keys() != wanted.keys():
+            yield f"its {kind}s are {sorted(found)}, the table says {sorted(wanted)}"
+            continue
+        for name, tensor in wanted.items():
+            yield from _shape_faults(found[name], tensor)
+
+
+def _shape_faults(value: ValueInfoProto, tensor: Tensor) -> Iterator[str]:
+    dims = value.type.tensor_type.shape.dim
+    if len(dims) != len(tensor.dims):
+        yield f"{tensor.name} has {len(dims)} dimensions, the table says {len(tensor.dims)}"
+        return
+    for index, (dim, wanted) in enumerate(zip(dims, tensor.dims, strict=True)):
+        fixed = dim.dim_value if dim.HasField("dim_value") else None
+        if isinstance(wanted, Axis) and fixed is not None:
+            yield f"dimension {index} of {tensor.name} is fixed to {fixed}, the table says it varies"
+        if isinstance(wanted, int) and fixed != wanted:
+            yield f"dimension {index} of {tensor.name} is {fixed or dim.dim_param}, the table says {wanted}"
+
+
+def _foreign_types(model: onnx.ModelProto) -> Iterator[str]:
+    values = [*model.graph.input, *model.graph.output, *model.graph.value_info]
+    types = {value.type.tensor_type.elem_type for value in values} | {t.data_type for t in model.graph.initializer}
+    for foreign in sorted(types - DTYPES - {TensorProto.UNDEFINED}):
+        yield f"it holds {TensorProto.DataType.Name(foreign)}, which TensorRT does not know"
+
+
+def _foreign_operators(model: onnx.ModelProto) -> Iterator[str]:
+    functions = {(function.domain, function.name) for function in model.functions}
+    domains = {
+        f"{node.domain}.{node.op_type}"
+        for node in model.graph.node
+        if node.domain not in ("", "ai.onnx") and (node.domain, node.op_type) not in functions
+    }
+    for operator in sorted(domains):
+        yield f"it uses {operator}, which is not among ONNX's own operators"

@@ -1,0 +1,164 @@
+"""Turning a repository of ONNX engines into one of TensorRT plans."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from insta_depth_shared.manifest import Manifest
+from insta_depth_shared.plans import PlanRecord, save_plans
+from transformers import AutoImageProcessor
+
+from ..engines import engine_table, step_engine_names
+from ..ensemble import NAME as ENSEMBLE
+from ..errors import ExportError
+from ..facts import load_facts
+from ..precision import Precision, Precisions
+from ..repository import FACTS, STAMP, VERSION
+from . import record
+from .build import Builder, OnProgress, build_plan
+from .config import batch_config, plan_config, read_config
+from .machine import BuildMachine
+from .shapes import USUAL_ROWS, ProfileMaker, Range, ShapeRanges, Size
+
+ONNX, PLAN = "model.onnx", "model.plan"
+ORCHESTRATOR = "insta_depth_stream"
+
+Report = Callable[[str, str], None]
+"""Called with an engine's name and what happens to it."""
+
+
+@dataclass
+class PlanRepository:
+    """One run of ``python -m export tensorrt``.
+
+    ``repository``: what ``python -m export onnx`` wrote. ``output``: where the plans' repository goes; the same one
+    by default. ``batch``: rows of the engines of the denoising step; None: 1, 2 and what their configuration says.
+    """
+
+    repository: Path
+    output: Path
+    machine: BuildMachine
+    builder: Builder = field(default_factory=Builder)
+    batch: Range | None = None
+    sizes: tuple[Size, ...] = ()
+    only: frozenset[str] = frozenset()
+    precisions: Precisions | None = None
+
+    def __post_init__(self) -> None:
+        self.facts = load_facts(self.repository / FACTS)
+        self.table = engine_table(self.facts)
+        unknown = self.only - set(self.table)
+        if unknown:
+            raise ExportError(f"--only: unknown {sorted(unknown)}; the engines are {sorted(self.table)}")
+        self._check_precisions()
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The repository's facts of its checkpoint."""
+        return Manifest.load(self.repository / ORCHESTRATOR / VERSION)
+
+    @cached_property
+    def _profile_maker(self) -> ProfileMaker:
+        folder = self.repository / ORCHESTRATOR / VERSION / "depth_processor"
+        processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+        return ProfileMaker(self.facts, self.manifest.image, processor, self.manifest.text.max_windows)
+
+    def profiles(self, name: str) -> list[ShapeRanges]:
+        """Return the profiles of engine ``name``."""
+        return self._profile_maker.profiles(self.table[name], self._rows(name), self.sizes)
+
+    def run(self, report: Report, on_progress: OnProgress | None = None) -> None:
+        """Build every plan that is out of date, then let the models around them know."""
+        for name in self._chosen():
+            self._plan(name, report, on_progress)
+        if not self.only:
+            self._assemble()
+            report(ENSEMBLE, "wired")
+
+    def rehearse(self, report: Report, on_progress: OnProgress | None = None) -> None:
+        """Build every plan and keep none: shows that the builder takes the engines and their profiles."""
+        for name in self._chosen():
+            report(name, "rehearsing")
+            content = self.builder.build(self.table[name], self._onnx(name), self.profiles(name), on_progress)
+            report(name, f"taken: {len(content) / 2**20:.1f} MiB")
+
+    def _chosen(self) -> Iterable[str]:
+        return [name for name in self.table if not self.only or name in self.only]
+
+    def _onnx(self, name: str) -> Path:
+        path = self.repository / name / VERSION / ONNX
+        if not path.exists():
+            raise ExportError(f"{path} is missing: python -m export onnx writes it")
+        return path
+
+    def _rows(self, name: str) -> Range:
+        largest = read_config(self.repository / name / "config.pbtxt").max_batch_size or self._fixed_rows(name)
+        if self.batch and name in step_engine_names():
+            return self.batch
+        return 1, min(USUAL_ROWS, largest), largest
+
+    def _fixed_rows(self, name: str) -> int:
+        """Triton does not batch an engine whose batch its file fixes, or leaves to the caller."""
+        return self.facts.recognizer_rows or 1
+
+    def _check_precisions(self) -> None:
+        """A strongly typed plan has its ONNX engine's types."""
+        if self.precisions is None:
+            return
+        exported = {"most engines": self.manifest.precision} | {name: self._exported(name) for name in self.table}
+        asked = {"most engines": self.precisions.most} | dict(self.precisions.others)
+        for name, precision in asked.items():
+            if name not in exported:
+                raise ExportError(f"--precision: unknown engine {name}; the engines are {sorted(self.table)}")
+            if precision is Precision.FP8 and name in step_engine_names() and exported[name] == "fp16":
+                continue
+            if precision.value != exported[name]:
+                raise ExportError(
+                    f"--precision: {name} can't become {precision.value}: it was exported in {exported[name]}, which a "
+                    f"strongly typed plan keeps (fp8 is for {', '.join(step_engine_names())} exported in fp16)"
+                )
+
+    def _exported(self, name: str) -> str:
+        """The precision in which an engine was exported."""
+        stamp = self.repository / name / STAMP
+        if not stamp.exists():
+            raise ExportError(f"{stamp} is missing: python -m export onnx writes it")
+        return json.loads(stamp.read_text())["precision"]
+
+    def _plan(self, name: str, report: Report, on_progress: OnProgress | None) -> None:
+        onnx, folder = self._onnx(name), self.output / name
+        profiles = self.profiles(name)
+        source = record.digest(*record.onnx_files(onnx))
+        wanted = self.machine.record(name, self._exported(name), profiles, source)
+        plan = folder / VERSION / PLAN
+        if plan.exists() and record.load(folder) == dataclasses.replace(wanted, plan=record.digest(plan)):
+            report(name, "up to date")
+            return
+        report(name, "building")
+        build_plan(self.table[name], onnx, plan, profiles, self.builder, on_progress)
+        policy = read_config(self.repository / name / "config.pbtxt")
+        (folder / "config.pbtxt").write_text(plan_config(policy, self.table[name], profiles))
+        record.save(dataclasses.replace(wanted, plan=record.digest(plan)), folder)
+
+    def _assemble(self) -> None:
+        """Bring the models without an engine along, and write what they must know of the plans."""
+        if self.output != self.repository:
+            for folder in sorted(self.repository.iterdir()):
+                if folder.is_dir() and folder.name not in self.table:
+                    shutil.copytree(folder, self.output / folder.name, dirs_exist_ok=True)
+            shutil.copy(self.repository / FACTS, self.output / FACTS)
+        rows = min(self._rows(name)[2] for name in step_engine_names())
+        ensemble = self.output / ENSEMBLE / "config.pbtxt"
+        ensemble.write_text(batch_config(ensemble, rows))
+        manifest = dataclasses.replace(self.manifest, max_rows=rows)
+        for path in self.output.glob(f"*/{VERSION}/manifest.json"):
+            manifest.save(path.parent)
+        save_plans(self.output / ORCHESTRATOR / VERSION, self._records())
+
+    def _records(self) -> dict[str, PlanRecord]:
+        found = {name: record.load(self.output / name) for name in self.table}
+        return {name: plan for name, plan in found.items() if plan is not None}
