@@ -3,7 +3,6 @@
 Both sides make the same picture and take turns, so that whatever else happens on the machine hits both.
 """
 
-import asyncio
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from insta_depth import InstaDepth
 from PIL import Image
 
 from deploy.local import ON_FREE_PORTS, LocalTriton
-from export.in_process import import_models_of, make_generation
+from export.in_process import generate, import_models_of, make_generation
 
 from .options import Options
 from .records import Measured
@@ -69,32 +68,10 @@ def _in_process(repository: Path, request: dict[str, Any]) -> Side:
     generation = make_generation(repository)
 
     def run() -> Run:
-        made = asyncio.run(generation.generate(_tensors(request), Nobody()))
+        made = generate(generation, request)
         return Run(made.image, made.timings_ms["denoise"])
 
     return run
-
-
-class Nobody:
-    """An audience that waits to the end and looks at nothing."""
-
-    def is_cancelled(self) -> bool:
-        """Never."""
-        return False
-
-    def show(self, progress: Any) -> None:
-        """Let progress pass."""
-
-
-def _tensors(request: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The request as the orchestrator's model receives it from the client, which wants bytes."""
-    dtypes = {"num_inference_steps": np.int32, "guidance_scale": np.float32, "seed": np.int64, "base64": np.bool_}
-    values = request | {"base64": False}
-    return {name: np.array([_encoded(value)], dtypes.get(name, np.object_)) for name, value in values.items()}
-
-
-def _encoded(value: Any) -> Any:
-    return value.encode() if isinstance(value, str) else value
 
 
 def _pair(sides: tuple[Side, Side], swapped: bool) -> tuple[float, float]:

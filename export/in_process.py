@@ -4,6 +4,7 @@ The orchestrator's logic, the two Python models' logic and the wiring of the ens
 only what carries tensors between them differs.
 """
 
+import asyncio
 import dataclasses
 import os
 import sys
@@ -27,11 +28,16 @@ _PYTHON_MODELS = ("insta_depth_stream", "face_analysis", "prompt_encoder")
 
 
 def onnx_engine(folder: Path) -> RunEngine:
-    """Open ``model.onnx`` in an engine's version folder, with the options of the stand-in backend."""
+    """Open ``model.onnx`` in an engine's version folder, on the GPU where ONNX Runtime has one.
+
+    The options are the stand-in backend's.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = ort.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+    providers = [name for name in wanted if name in ort.get_available_providers()]
+    session = ort.InferenceSession(folder / "model.onnx", options, providers=providers)
 
     def run(inputs: Arrays, outputs: Sequence[str]) -> Arrays:
         return dict(zip(outputs, session.run(list(outputs), inputs), strict=True))
@@ -124,11 +130,35 @@ def make_generation(repository: Path, networks: InProcess | None = None) -> Any:
     return Generation(networks, manifest(repository), Settings(), processor, Metrics(), torch.device("cpu"))
 
 
+def generate(generation: Any, attributes: Mapping[str, Any]) -> Any:
+    """Make one picture, as the file's bytes; ``attributes`` by their names in the API, pictures as bytes."""
+    dtypes: dict[str, Any] = {"num_inference_steps": np.int32, "guidance_scale": np.float32, "seed": np.int64}
+    dtypes["base64"] = np.bool_
+    values = {**attributes, "base64": False}
+    tensors: Arrays = {n: np.array([_encoded(value)], dtypes.get(n, np.object_)) for n, value in values.items()}
+    return asyncio.run(generation.generate(tensors, Nobody()))
+
+
+class Nobody:
+    """An audience that waits to the end and looks at nothing."""
+
+    def is_cancelled(self) -> bool:
+        """Never."""
+        return False
+
+    def show(self, progress: Any) -> None:
+        """Let progress pass."""
+
+
 def manifest(repository: Path) -> Any:
     """The checkpoint's facts."""
     from insta_depth_shared.manifest import Manifest
 
     return Manifest.load(repository / "insta_depth_stream" / "1")
+
+
+def _encoded(value: Any) -> Any:
+    return value.encode() if isinstance(value, str) else value
 
 
 def _on_host(value: Any) -> np.ndarray:

@@ -17,7 +17,7 @@ from .precision import Precision
 Arrays = Mapping[str, np.ndarray]
 Reference = Callable[[Arrays], list[np.ndarray]]
 
-TOLERANCE = {Precision.FP32: 1e-3, Precision.FP16: 2e-2, Precision.BF16: 6e-2}
+TOLERANCE = {Precision.FP32: 1e-3, Precision.FP16: 2e-2, Precision.BF16: 6e-2, Precision.FP8: 2e-1}
 """Largest difference allowed, as a share of the reference's largest value."""
 
 
@@ -77,7 +77,7 @@ def _rows(reference: Reference, engine: Engine, path: Path, precision: Precision
     for sizes in engine.sizes:
         inputs = sample_inputs(engine, sizes, precision.io_dtype)
         outputs = zip(session.run(None, dict(inputs)), reference(inputs), strict=True)
-        error = max(_relative_error(actual, expected) for actual, expected in outputs)
+        error = max(relative_error(actual, expected) for actual, expected in outputs)
         shapes = "×".join(str(n) for n in next(iter(inputs.values())).shape)
         yield ParityRow(engine.name, shapes, error, TOLERANCE[precision])
 
@@ -92,7 +92,8 @@ def _session_to_check(engine: Engine, path: Path, precision: Precision) -> ort.I
         ) from error
 
 
-def _relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
+def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest difference as a share of the largest expected value; raises `ParityError` on other shapes."""
     if actual.shape != expected.shape:
         raise ParityError(f"shapes differ: {actual.shape} and {expected.shape}")
     difference = np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max()

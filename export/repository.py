@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, Lora
 from .engines import Engine, engine_table
 from .ensemble import NAME as ENSEMBLE
 from .ensemble import complete_config
@@ -17,6 +17,7 @@ from .face_models import convert_face_model
 from .facts import Facts, read_facts, save_facts
 from .manifest import Preview, Sides, make_manifest
 from .networks.build import build_network, network_precision
+from .networks.lora import NETWORKS as LORA_NETWORKS
 from .networks.vae_decoder import VaeDecoder
 from .onnx_export import export_onnx
 from .parity import ParityRow, check_face_model, check_module
@@ -142,7 +143,10 @@ class Export:
             digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
         precision = self._precision(name)
         digest.update(f"{self.table[name]} {precision} {self.verify}".encode())
-        return {"fingerprint": digest.hexdigest(), "precision": precision.value}
+        loras = [f"{lora.file.name}:{lora.scale}" for lora in _loras(name, self.checkpoint)]
+        digest.update(" ".join(loras).encode())
+        noted = {"loras": ", ".join(loras)} if loras else {}
+        return {"fingerprint": digest.hexdigest(), "precision": precision.value, **noted}
 
     def _assemble(self) -> None:
         preview = Preview(**json.loads((self.output / "vae_decoder" / PREVIEW).read_text()))
@@ -196,7 +200,12 @@ def _sources(name: str, checkpoint: Checkpoint) -> list[Path]:
         "vae_decoder": [checkpoint.base / "vae"],
     }
     files = [sorted(path.iterdir()) if path.is_dir() else [path] for path in parts[name]]
-    return [path for group in files for path in group]
+    return [path for group in files for path in group] + [lora.file for lora in _loras(name, checkpoint)]
+
+
+def _loras(name: str, checkpoint: Checkpoint) -> tuple[Lora, ...]:
+    """What is fused into an engine."""
+    return checkpoint.loras if name in LORA_NETWORKS else ()
 
 
 def check_precisions(precisions: Precisions, table: Mapping[str, Engine]) -> None:
@@ -213,3 +222,11 @@ def check_precisions(precisions: Precisions, table: Mapping[str, Engine]) -> Non
                 f"--precision: {name} in {precision.value} would take and give {precision.io_dtype}, "
                 f"while its neighbours in {precisions.most.value} take and give {precisions.most.io_dtype}"
             )
+
+
+def exported_precision(repository: Path, name: str) -> Precision:
+    """Return the precision in which engine ``name`` was exported; raises `ExportError` where nothing says so."""
+    stamp = _stamp(repository / name)
+    if stamp is None:
+        raise ExportError(f"{repository / name / STAMP} is missing: python -m export onnx writes it")
+    return Precision(stamp["precision"])

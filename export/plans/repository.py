@@ -1,7 +1,6 @@
 """Turning a repository of ONNX engines into one of TensorRT plans."""
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from ..ensemble import NAME as ENSEMBLE
 from ..errors import ExportError
 from ..facts import load_facts
 from ..precision import Precision, Precisions
-from ..repository import FACTS, STAMP, VERSION
+from ..repository import FACTS, VERSION, exported_precision
 from . import record
 from .build import Builder, OnProgress, build_plan
 from .config import batch_config, plan_config, read_config
@@ -109,7 +108,9 @@ class PlanRepository:
         """A strongly typed plan has its ONNX engine's types."""
         if self.precisions is None:
             return
-        exported = {"most engines": self.manifest.precision} | {name: self._exported(name) for name in self.table}
+        exported = {"most engines": self.manifest.precision} | {
+            name: exported_precision(self.repository, name).value for name in self.table
+        }
         asked = {"most engines": self.precisions.most} | dict(self.precisions.others)
         for name, precision in asked.items():
             if name not in exported:
@@ -122,18 +123,11 @@ class PlanRepository:
                     f"strongly typed plan keeps (fp8 is for {', '.join(step_engine_names())} exported in fp16)"
                 )
 
-    def _exported(self, name: str) -> str:
-        """The precision in which an engine was exported."""
-        stamp = self.repository / name / STAMP
-        if not stamp.exists():
-            raise ExportError(f"{stamp} is missing: python -m export onnx writes it")
-        return json.loads(stamp.read_text())["precision"]
-
     def _plan(self, name: str, report: Report, on_progress: OnProgress | None) -> None:
         onnx, folder = self._onnx(name), self.output / name
         profiles = self.profiles(name)
         source = record.digest(*record.onnx_files(onnx))
-        wanted = self.machine.record(name, self._exported(name), profiles, source)
+        wanted = self.machine.record(name, exported_precision(self.repository, name).value, profiles, source)
         plan = folder / VERSION / PLAN
         if plan.exists() and record.load(folder) == dataclasses.replace(wanted, plan=record.digest(plan)):
             report(name, "up to date")

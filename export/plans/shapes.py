@@ -63,7 +63,7 @@ class ProfileMaker:
         self._max_windows = max_windows
 
     def profiles(self, engine: Engine, rows: Range, sizes: Iterable[Size] = ()) -> list[ShapeRanges]:
-        """Return a profile of fixed height and width for each of ``sizes``, then the one that admits every size.
+        """Return a profile for each of ``sizes`` and prompts of one window, then the one that admits everything.
 
         An engine without height and width has the last one alone. Raises `ExportError` where a size is not served.
         """
@@ -90,8 +90,8 @@ class ProfileMaker:
         for side in (size.height, size.width):
             if side > self._image.max_side:
                 raise ExportError(f"--sizes: {side} is above the repository's largest side {self._image.max_side}")
-        height, width = size.height // CELL_PX, size.width // CELL_PX
-        return {"height": (height,) * 3, "width": (width,) * 3}
+        height, width, tokens = size.height // CELL_PX, size.width // CELL_PX, self._facts.token_count
+        return {"height": (height,) * 3, "width": (width,) * 3, "tokens": (tokens,) * 3}
 
     def _depth_sizes(self) -> tuple[Range, Range]:
         """The depth estimator's height and width over all sizes that a picture may have, in its patches."""

@@ -23,6 +23,15 @@ def require_tensorrt() -> Any:
     return tensorrt
 
 
+def is_missing() -> bool:
+    """Whether `require_tensorrt` would raise."""
+    try:
+        require_tensorrt()
+    except TensorRTMissing:
+        return True
+    return False
+
+
 def require_gpu() -> None:
     """Raise `TensorRTMissing` where PyTorch sees no CUDA GPU."""
     import torch

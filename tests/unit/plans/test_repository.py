@@ -1,0 +1,125 @@
+"""What becomes of a repository when its plans are built; the builder itself, which needs a GPU, is replaced."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from insta_depth_shared.manifest import Manifest
+
+from export.engines import Engine
+from export.errors import ExportError
+from export.plans import repository as plans_repository
+from export.plans import tensorrt_module
+from export.plans.config import read_config
+from export.plans.machine import BuildMachine
+from export.plans.repository import PlanRepository
+from export.plans.shapes import ShapeRanges, Size
+from export.plans.tensorrt_module import TensorRTMissing
+from export.precision import Precisions
+from tests.unit.plans.conftest import make_plans
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the engines for which a plan was written, instead of built."""
+    names: list[str] = []
+
+    def build(engine: Engine, onnx: Path, plan: Path, profiles: Sequence[ShapeRanges], *_: Any) -> None:
+        names.append(engine.name)
+        plan.parent.mkdir(parents=True, exist_ok=True)
+        plan.write_bytes(b"a plan of " + engine.name.encode())
+
+    monkeypatch.setattr(plans_repository, "build_plan", build)
+    return names
+
+
+def run(plans: PlanRepository) -> dict[str, str]:
+    said: dict[str, str] = {}
+    plans.run(lambda name, state: said.update({name: state}))
+    return said
+
+
+def test_the_plans_repository_is_complete_and_has_no_onnx(plans: PlanRepository, built: list[str]) -> None:
+    run(plans)
+    assert built == list(plans.table)
+    assert {p.parent.name for p in plans.output.glob("*/config.pbtxt")} == {
+        p.parent.name for p in plans.repository.glob("*/config.pbtxt")
+    }
+    assert not list(plans.output.rglob("*.onnx*"))
+    recorded = json.loads((plans.output / "insta_depth_stream" / "1" / "plans.json").read_text())
+    assert recorded.keys() == plans.table.keys()
+    assert recorded["unet"]["gpu"] == "NVIDIA H100 80GB HBM3"
+    assert recorded["unet"]["precision"] == "fp32"
+
+
+def test_what_is_up_to_date_is_not_built_again(plans: PlanRepository, built: list[str]) -> None:
+    run(plans)
+    built.clear()
+    assert set(run(plans).values()) == {"up to date", "wired"}
+    assert built == []
+
+
+@pytest.mark.parametrize("change", ["TensorRT", "GPU", "batch", "plan"])
+def test_what_changed_is_built_again(plans: PlanRepository, built: list[str], change: str) -> None:
+    run(plans)
+    built.clear()
+    match change:
+        case "TensorRT":
+            plans.machine = BuildMachine("11.4.0", plans.machine.gpu, "9.0")
+        case "GPU":
+            plans.machine = BuildMachine(plans.machine.tensorrt, "NVIDIA L40S", "8.9")
+        case "batch":
+            plans.batch = (1, 2, 8)
+        case "plan":
+            (plans.output / "unet" / "1" / "model.plan").write_bytes(b"half a pl")
+    run(plans)
+    expected = {"batch": ["identitynet", "controlnet_depth", "unet"], "plan": ["unet"]}
+    assert built == expected.get(change, list(plans.table))
+
+
+def test_the_batch_is_told_to_the_server_and_to_the_orchestrator(
+    miniature_repository: Path, tmp_path: Path, built: list[str]
+) -> None:
+    plans = make_plans(miniature_repository, tmp_path, batch=(1, 2, 6))
+    run(plans)
+    for name in ("unet", "identitynet", "controlnet_depth", "denoise_step"):
+        assert read_config(tmp_path / name / "config.pbtxt").max_batch_size == 6
+    assert read_config(tmp_path / "text_encoder" / "config.pbtxt").max_batch_size == 16
+    assert Manifest.load(tmp_path / "insta_depth_stream" / "1").max_rows == 6
+
+
+def test_cuda_graphs_are_captured_where_shapes_are_fixed(
+    miniature_repository: Path, tmp_path: Path, built: list[str]
+) -> None:
+    plans = make_plans(miniature_repository, tmp_path, sizes=(Size(128, 192),))
+    run(plans)
+    unet, text, depth = (read_config(tmp_path / n / "config.pbtxt") for n in ("unet", "text_encoder", "face_detector"))
+    assert list(unet.instance_group[0].profile) == ["0", "1"]
+    assert [graph.batch_size for graph in unet.optimization.cuda.graph_spec] == [1, 2]
+    assert list(unet.optimization.cuda.graph_spec[1].input["sample"].dim) == [4, 16, 24]
+    assert [graph.batch_size for graph in text.optimization.cuda.graph_spec] == [1, 2]
+    assert not depth.optimization.cuda.graphs, "its input's side varies"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("fp16", "most engines can't become fp16: it was exported in fp32"),
+        ("fp32,unet=fp8", "unet can't become fp8: it was exported in fp32"),
+        ("fp32,unett=fp8", "unknown engine unett"),
+        ("fp32,vae_decoder=bf16", "vae_decoder can't become bf16"),
+    ],
+)
+def test_a_plan_keeps_the_precision_of_its_onnx(
+    miniature_repository: Path, tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(ExportError, match=message):
+        make_plans(miniature_repository, tmp_path, precisions=Precisions.parse(text))
+
+
+@pytest.mark.skipif(not tensorrt_module.is_missing(), reason="TensorRT and a GPU are here")
+def test_without_tensorrt_one_sentence_says_what_to_do() -> None:
+    with pytest.raises(TensorRTMissing, match=r"TensorRT is not installed here|no CUDA GPU is to be seen here"):
+        BuildMachine.here()
