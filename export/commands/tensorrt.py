@@ -32,6 +32,9 @@ def add(commands: Commands) -> None:
         "--sizes", type=_sizes, default=(), metavar="HxW,…", help="sizes with a profile and a CUDA graph of their own"
     )
     tensorrt.add_argument("--only", type=engine_names, default=frozenset(), metavar="ENGINE,…")
+    tensorrt.add_argument(
+        "--calibration", type=Path, metavar="DIR", help="for fp8: faces/, poses/ and prompts.txt to make pictures of"
+    )
     tensorrt.add_argument("--optimization-level", type=int, choices=range(6), metavar="0-5", help="TensorRT's own")
     tensorrt.add_argument("--timing-cache", type=Path, metavar="FILE", help=f"default: OUTPUT/{TIMING_CACHE}")
     tensorrt.add_argument(
@@ -58,6 +61,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         sizes=options.sizes,
         only=options.only,
         precisions=options.precision,
+        calibration=options.calibration,
     )
     started = time.monotonic()
     with Progress(

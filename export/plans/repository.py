@@ -2,10 +2,12 @@
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from insta_depth_shared.manifest import Manifest
 from insta_depth_shared.plans import PlanRecord, save_plans
@@ -15,12 +17,15 @@ from ..engines import engine_table, step_engine_names
 from ..ensemble import NAME as ENSEMBLE
 from ..errors import ExportError
 from ..facts import load_facts
+from ..in_process import Arrays
 from ..precision import Precision, Precisions
 from ..repository import FACTS, VERSION, exported_precision
 from . import record
 from .build import Builder, OnProgress, build_plan
+from .calibration import Case, read_cases, record_inputs
 from .config import batch_config, plan_config, read_config
 from .machine import BuildMachine
+from .quantization import quantize_fp8
 from .shapes import USUAL_ROWS, ProfileMaker, Range, ShapeRanges, Size
 
 ONNX, PLAN = "model.onnx", "model.plan"
@@ -46,6 +51,9 @@ class PlanRepository:
     sizes: tuple[Size, ...] = ()
     only: frozenset[str] = frozenset()
     precisions: Precisions | None = None
+    calibration: Path | None = None
+    """Faces, poses and prompts that fp8 engines are calibrated on; see `read_cases`."""
+    calibration_pictures: int = 16
 
     def __post_init__(self) -> None:
         self.facts = load_facts(self.repository / FACTS)
@@ -81,8 +89,9 @@ class PlanRepository:
     def rehearse(self, report: Report, on_progress: OnProgress | None = None) -> None:
         """Build every plan and keep none: shows that the builder takes the engines and their profiles."""
         for name in self._chosen():
-            report(name, "rehearsing")
-            content = self.builder.build(self.table[name], self._onnx(name), self.profiles(name), on_progress)
+            with self._to_build(name, report) as onnx:
+                report(name, "rehearsing")
+                content = self.builder.build(self.table[name], onnx, self.profiles(name), on_progress)
             report(name, f"taken: {len(content) / 2**20:.1f} MiB")
 
     def _chosen(self) -> Iterable[str]:
@@ -124,19 +133,60 @@ class PlanRepository:
                 )
 
     def _plan(self, name: str, report: Report, on_progress: OnProgress | None) -> None:
-        onnx, folder = self._onnx(name), self.output / name
-        profiles = self.profiles(name)
-        source = record.digest(*record.onnx_files(onnx))
-        wanted = self.machine.record(name, exported_precision(self.repository, name).value, profiles, source)
+        folder, profiles = self.output / name, self.profiles(name)
+        source = record.digest(*self._sources(name))
+        wanted = self.machine.record(name, self._precision(name).value, profiles, source)
         plan = folder / VERSION / PLAN
         if plan.exists() and record.load(folder) == dataclasses.replace(wanted, plan=record.digest(plan)):
             report(name, "up to date")
             return
-        report(name, "building")
-        build_plan(self.table[name], onnx, plan, profiles, self.builder, on_progress)
+        with self._to_build(name, report) as onnx:
+            report(name, "building")
+            build_plan(self.table[name], onnx, plan, profiles, self.builder, on_progress)
         policy = read_config(self.repository / name / "config.pbtxt")
         (folder / "config.pbtxt").write_text(plan_config(policy, self.table[name], profiles))
         record.save(dataclasses.replace(wanted, plan=record.digest(plan)), folder)
+
+    def _precision(self, name: str) -> Precision:
+        """As exported, or fp8 where that is asked for."""
+        asked = self.precisions.of(name) if self.precisions else None
+        return Precision.FP8 if asked is Precision.FP8 else exported_precision(self.repository, name)
+
+    def _sources(self, name: str) -> list[Path]:
+        """Every file that a plan is made from."""
+        files = record.onnx_files(self._onnx(name))
+        if self._precision(name) is Precision.FP8:
+            files += [path for case in self._cases for path in (case.face, case.pose)]
+            files.append(self._calibration_folder / "prompts.txt")
+        return files
+
+    @contextmanager
+    def _to_build(self, name: str, report: Report) -> Iterator[Path]:
+        """The ONNX file that goes to the builder: the exported one, or one quantised for this build."""
+        if self._precision(name) is not Precision.FP8:
+            yield self._onnx(name)
+            return
+        self.output.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=self.output, prefix=".fp8-") as folder:
+            report(name, "calibrating and quantising to fp8")
+            quantised = Path(folder) / ONNX
+            quantize_fp8(self._onnx(name), self._recorded[name], quantised)
+            yield quantised
+
+    @cached_property
+    def _recorded(self) -> dict[str, Arrays]:
+        names = [name for name in step_engine_names() if self._precision(name) is Precision.FP8]
+        return record_inputs(self.repository, self._cases, names)
+
+    @cached_property
+    def _cases(self) -> list[Case]:
+        return read_cases(self._calibration_folder, self.calibration_pictures)
+
+    @property
+    def _calibration_folder(self) -> Path:
+        if self.calibration is None:
+            raise ExportError("fp8 needs --calibration DIR with faces/, poses/ and prompts.txt")
+        return self.calibration
 
     def _assemble(self) -> None:
         """Bring the models without an engine along, and write what they must know of the plans."""
