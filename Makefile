@@ -7,7 +7,7 @@ CHECKPOINT := build/miniature-checkpoint
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix serve gateway bench clean
+.PHONY: help setup demo test check fix serve gateway bench gpu-check clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -53,6 +53,9 @@ gateway: $(READY)  ## start the documented HTTP API on 127.0.0.1:8080, in front 
 
 bench: build/.miniature-exported  ## measure batching and the cost of orchestration
 	$(PY) -m benchmarks all --repository build/miniature
+
+gpu-check:  ## on a CUDA GPU: one step in PyTorch, ONNX Runtime, TensorRT and through Triton; needs no network
+	$(if $(wildcard $(PY)),$(PY),$(PYTHON)) -m benchmarks.gpu_check $(GPU_CHECK)
 
 clean:  ## delete everything that was made
 	rm -rf build $(VENV)

@@ -11,7 +11,17 @@ import psutil
 
 from deploy.local import wheel
 
-_PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "torch", "diffusers", "transformers", "tritonclient", "uvicorn")
+_PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "torch",
+    "diffusers",
+    "transformers",
+    "tensorrt",
+    "tritonclient",
+    "uvicorn",
+)
 _ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -5,10 +5,10 @@ import sys
 
 from rich.console import Console
 
-from .commands import onnx
+from .commands import fetch, onnx, tensorrt, verify
 from .errors import ExportError
 
-_COMMANDS = (onnx,)
+_COMMANDS = (fetch, onnx, tensorrt, verify)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,17 +12,37 @@ from .errors import CheckpointError
 
 
 @dataclass(frozen=True)
+class Lora:
+    """A LoRA that is fused into the base: a file, or a folder that holds one."""
+
+    path: Path
+    scale: float = 1.0
+
+    @property
+    def file(self) -> Path:
+        """The file; in a folder the one that diffusers writes, or the only one."""
+        if not self.path.is_dir():
+            return self.path
+        named = self.path / "pytorch_lora_weights.safetensors"
+        found = [named] if named.exists() else sorted(self.path.glob("*.safetensors"))
+        if len(found) != 1:
+            raise CheckpointError(f"{self.path} holds {len(found)} .safetensors files; name the one that is the LoRA")
+        return found[0]
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """Paths of the five parts; each may lie elsewhere than below one folder."""
+    """Paths of the five parts; each may lie elsewhere than below one folder. ``loras`` are fused into the base."""
 
     base: Path
     instantid: Path
     controlnet_depth: Path
     depth: Path
     antelopev2: Path
+    loras: tuple[Lora, ...] = ()
 
     @classmethod
-    def at(cls, folder: Path, **overrides: Path | None) -> "Checkpoint":
+    def at(cls, folder: Path, loras: tuple[Lora, ...] = (), **overrides: Path | None) -> "Checkpoint":
         """Return the checkpoint below ``folder``, with parts replaced by ``overrides`` that are not None.
 
         Raises `CheckpointError` naming every file that is missing.
@@ -34,7 +54,8 @@ class Checkpoint:
             "depth": folder / "depth",
             "antelopev2": folder / "antelopev2",
         }
-        checkpoint = cls(**parts | {name: path for name, path in overrides.items() if path is not None})
+        parts |= {name: path for name, path in overrides.items() if path is not None}
+        checkpoint = cls(**parts, loras=loras)
         checkpoint._check()
         return checkpoint
 
@@ -79,6 +100,7 @@ class Checkpoint:
             self.depth / "preprocessor_config.json",
             self.face_detector,
             self.face_recognizer,
+            *(lora.file for lora in self.loras),
         ]
         missing = [str(path) for path in needed if not path.exists()]
         if missing:

@@ -44,9 +44,9 @@ def complete_config(source: Path, table: Mapping[str, Engine], io_dtype: np.dtyp
     """Return ``source`` (the policy) with inputs, outputs and steps added, as Triton's text format."""
     config = text_format.Parse(source.read_text(), model_config_pb2.ModelConfig())
     for name, tensor in ensemble_inputs(table).items():
-        config.input.add(name=name, data_type=_data_type(tensor, io_dtype), dims=_dims(tensor))
+        config.input.add(name=name, data_type=triton_type(tensor, io_dtype), dims=triton_dims(tensor))
     (noise,) = table["unet"].outputs
-    config.output.add(name=OUTPUT, data_type=_data_type(noise, io_dtype), dims=_dims(noise))
+    config.output.add(name=OUTPUT, data_type=triton_type(noise, io_dtype), dims=triton_dims(noise))
     for name in step_engine_names():
         _add_step(config, name, table[name])
     return text_format.MessageToString(config)
@@ -60,10 +60,12 @@ def _add_step(config: model_config_pb2.ModelConfig, name: str, engine: Engine) -
         step.output_map[tensor.name] = OUTPUT if tensor.name == OUTPUT else f"{name}_{tensor.name}"
 
 
-def _data_type(tensor: Tensor, io_dtype: np.dtype) -> int:
+def triton_type(tensor: Tensor, io_dtype: np.dtype) -> int:
+    """Return the value of ``data_type`` in a configuration."""
     name = np_to_triton_dtype(np.dtype(tensor.dtype or io_dtype).type)
     return model_config_pb2.DataType.Value(f"TYPE_{name}")
 
 
-def _dims(tensor: Tensor) -> list[int]:
+def triton_dims(tensor: Tensor) -> list[int]:
+    """Return ``dims``, without the batch's."""
     return [-1 if isinstance(dim, Axis) else dim for dim in tensor.dims[1:]]

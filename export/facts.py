@@ -80,7 +80,7 @@ def read_facts(checkpoint: Checkpoint) -> Facts:
         pooled_width=text_2["projection_dim"],
         token_count=_token_count(checkpoint, text, text_2),
         time_id_count=_time_id_count(unet, text_2["projection_dim"]),
-        residuals=_residuals(unet),
+        residuals=unet_residuals(unet),
         middle=Residual(unet["block_out_channels"][-1], len(unet["block_out_channels"]) - 1),
         depth_net_reads_text=_reads_text(checkpoint.config(checkpoint.controlnet_depth)),
         depth_input=_depth_input(checkpoint),
@@ -114,7 +114,7 @@ def _per_block(value: int | list[int], blocks: int) -> list[int]:
     return [value] * blocks if isinstance(value, int) else list(value)
 
 
-def _residuals(config: dict[str, Any]) -> tuple[Residual, ...]:
+def unet_residuals(config: dict[str, Any]) -> tuple[Residual, ...]:
     """The skip connections of a UNet's way down, in diffusers' order."""
     widths = config["block_out_channels"]
     layers = _per_block(config.get("layers_per_block", 2), len(widths))
@@ -127,9 +127,14 @@ def _residuals(config: dict[str, Any]) -> tuple[Residual, ...]:
 
 
 def _reads_text(config: dict[str, Any]) -> bool:
-    """Whether a ControlNet has cross-attention; the published ``-small`` has none."""
-    blocks = [*config["down_block_types"], config.get("mid_block_type") or "UNetMidBlock2DCrossAttn"]
-    return any("CrossAttn" in block for block in blocks)
+    """Whether a ControlNet has cross-attention; the published ``-small`` has none.
+
+    A cross-attention block without transformer layers reads nothing.
+    """
+    down, middle = config["down_block_types"], config.get("mid_block_type") or "UNetMidBlock2DCrossAttn"
+    layers = _per_block(config.get("transformer_layers_per_block", 1), len(down))
+    blocks = [*zip(down, layers, strict=True), (middle, layers[-1])]
+    return any("CrossAttn" in block and bool(count) for block, count in blocks)
 
 
 def _depth_input(checkpoint: Checkpoint) -> DepthInput:
@@ -161,7 +166,7 @@ def _check_fit(checkpoint: Checkpoint, facts: Facts, unet: dict[str, Any]) -> No
         ("IdentityNet", checkpoint.identitynet),
         ("ControlNet-Depth", checkpoint.controlnet_depth),
     ):
-        residuals = _residuals(checkpoint.config(path))
+        residuals = unet_residuals(checkpoint.config(path))
         if residuals != facts.residuals:
             raise CheckpointError(
                 f"{name} makes {len(residuals)} residuals {residuals}, the UNet takes {facts.residuals}"

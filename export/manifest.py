@@ -56,7 +56,7 @@ def make_manifest(
     return Manifest(
         checkpoint=name,
         precision=precision.value,
-        image=_image_facts(facts, sides),
+        image=image_facts(facts, sides),
         latents=LatentFacts(
             channels=facts.latent_channels,
             scale_factor=facts.vae_factor,
@@ -81,7 +81,8 @@ def make_manifest(
     )
 
 
-def _image_facts(facts: Facts, sides: Sides) -> ImageFacts:
+def image_facts(facts: Facts, sides: Sides) -> ImageFacts:
+    """Return the pictures' sizes: those of ``sides``, else the checkpoint's."""
     min_side = sides.min_side or facts.min_side
     max_side = sides.max_side or max(min_side, round(min_side * _LONGER_SIDE))
     return ImageFacts(min_side=min_side, max_side=max_side, multiple=CELL_PX)

@@ -6,7 +6,10 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+
+from transformers import AutoImageProcessor
 
 from .checkpoint import Checkpoint, Lora
 from .engines import Engine, engine_table
@@ -15,14 +18,16 @@ from .ensemble import complete_config
 from .errors import ExportError, ParityError
 from .face_models import convert_face_model
 from .facts import Facts, read_facts, save_facts
-from .manifest import Preview, Sides, make_manifest
+from .manifest import Preview, Sides, image_facts, make_manifest
 from .networks.build import build_network, network_precision
 from .networks.lora import NETWORKS as LORA_NETWORKS
 from .networks.vae_decoder import VaeDecoder
 from .onnx_export import export_onnx
 from .parity import ParityRow, check_face_model, check_module
+from .plans.shapes import USUAL_ROWS, ProfileMaker
 from .precision import Precision, Precisions
 from .preview import fit_preview
+from .warmup import warmed_config
 
 SOURCE = Path(__file__).parent.parent / "model_repository"
 SHARED = Path(__file__).parent / "shared" / "insta_depth_shared"
@@ -70,6 +75,7 @@ class Export:
         for name in self.table:
             if not self.only or name in self.only:
                 yield from self._engine(name, report)
+                self._configure(name)
         if not self.only:
             self._assemble()
             report(ENSEMBLE, "wired")
@@ -84,7 +90,6 @@ class Export:
         shutil.rmtree(staging, ignore_errors=True)
         try:
             yield from self._export(name, staging, report)
-            shutil.copy(SOURCE / name / "config.pbtxt", staging)
             (staging / STAMP).write_text(json.dumps(fingerprint))
             shutil.rmtree(folder, ignore_errors=True)
             self.output.mkdir(parents=True, exist_ok=True)
@@ -92,6 +97,20 @@ class Export:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
             gc.collect()
+
+    def _configure(self, name: str) -> None:
+        """Write the policy of engine ``name`` and its warm-up, at the sizes that most pictures have."""
+        usual_rows = (self.facts.recognizer_rows or 1) if name in PUBLISHED_AS_ONNX else USUAL_ROWS
+        (ranges,) = self._profile_maker.profiles(self.table[name], (usual_rows,) * 3)
+        usual = {symbol: opt for symbol, (_, opt, _) in ranges.items()}
+        io_dtype = self.precisions.most.io_dtype
+        config = warmed_config(SOURCE / name / "config.pbtxt", self.table[name], usual, io_dtype)
+        (self.output / name / "config.pbtxt").write_text(config)
+
+    @cached_property
+    def _profile_maker(self) -> ProfileMaker:
+        processor = AutoImageProcessor.from_pretrained(self.checkpoint.depth, backend="pil")
+        return ProfileMaker(self.facts, image_facts(self.facts, self.sides), processor)
 
     def _export(self, name: str, staging: Path, report: Report) -> Iterator[ParityRow]:
         engine, path = self.table[name], staging / VERSION / "model.onnx"
@@ -137,7 +156,6 @@ class Export:
         digest = hashlib.sha256()
         for path in _CODE:
             digest.update(path.read_bytes())
-        digest.update((SOURCE / name / "config.pbtxt").read_bytes())
         for path in _sources(name, self.checkpoint):
             status = path.stat()
             digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())

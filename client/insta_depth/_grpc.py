@@ -26,6 +26,8 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     # A server that comes back is found within seconds; gRPC's own limit is two minutes.
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # A name with several addresses (a headless Kubernetes Service) stands for several servers: requests take turns.
+    ("grpc.lb_policy_name", "round_robin"),
 )
 
 RETURN_S = 60.0

@@ -1,6 +1,7 @@
 """``python -m export onnx``: a checkpoint → a complete model repository of ONNX engines."""
 
 import argparse
+import math
 import resource
 import time
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ..checkpoint import Checkpoint
+from ..checkpoint import Checkpoint, Lora
 from ..manifest import Sides
 from ..parity import ParityRow
 from ..precision import Precisions
@@ -27,6 +28,14 @@ def add(commands: Commands) -> None:
     onnx.add_argument("--min-side", type=_side, metavar="PX", help="shorter side (default: the checkpoint's)")
     onnx.add_argument("--max-side", type=_side, metavar="PX", help="longer side at most (default: 1.25 × min)")
     onnx.add_argument("--only", type=engine_names, default=frozenset(), metavar="ENGINE,…")
+    onnx.add_argument(
+        "--lora",
+        type=_lora,
+        action="append",
+        default=[],
+        metavar="PATH[:SCALE]",
+        help="fuse it into the base; repeatable",
+    )
     onnx.add_argument("--no-verify", action="store_true", help="don't hold the engines against their modules")
     for part in _PARTS:
         onnx.add_argument(f"--{part}", type=Path, metavar="DIR", help=f"instead of DIR/{part}")
@@ -40,11 +49,24 @@ def _side(text: str) -> int:
     return side
 
 
+def _lora(text: str) -> Lora:
+    path, colon, scale = text.rpartition(":")
+    if not colon:
+        path, scale = text, "1"
+    try:
+        value = float(scale)
+    except ValueError:
+        value = math.nan
+    if not path or not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not PATH or PATH:SCALE, where SCALE is a number such as 0.8")
+    return Lora(Path(path), value)
+
+
 def run(options: argparse.Namespace, console: Console) -> int:
     """Export what is out of date; show each engine's parity."""
     overrides = {part.replace("-", "_"): getattr(options, part.replace("-", "_")) for part in _PARTS}
     export = Export(
-        checkpoint=Checkpoint.at(options.checkpoint, **overrides),
+        checkpoint=Checkpoint.at(options.checkpoint, tuple(options.lora), **overrides),
         output=options.output,
         precisions=options.precision,
         sides=Sides(options.min_side, options.max_side),

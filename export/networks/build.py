@@ -22,6 +22,7 @@ from .controlnet import ControlNetDepth, ControlNetDepthSmall, IdentityNet
 from .depth_estimator import DepthEstimator
 from .face_attention import add_face_attention
 from .identity_projector import IdentityProjector
+from .lora import fuse_loras
 from .text_encoder import TextEncoder, TextEncoder2
 from .unet import UNet
 from .vae_decoder import VaeDecoder
@@ -57,8 +58,13 @@ def _diffusers(kind: type[ModelMixin], folder: Path, dtype: torch.dtype) -> Mode
 def _denoiser(kind: type[ModelMixin], folder: Path, dtype: torch.dtype) -> ModelMixin:
     """A UNet or ControlNet, which joins the sizes' embedding (fp32) to the text's: ONNX joins equal types only."""
     network = _diffusers(kind, folder, dtype)
-    network.add_time_proj.register_forward_hook(lambda _module, _inputs, embedding: embedding.to(network.dtype))
+    join_in_one_type(network)
     return network
+
+
+def join_in_one_type(network: ModelMixin) -> None:
+    """Let the sizes' embedding, which comes in fp32, be of the network's type."""
+    network.add_time_proj.register_forward_hook(lambda _module, _inputs, embedding: embedding.to(network.dtype))
 
 
 def _transformers(kind: type[PreTrainedModel], folder: Path, dtype: torch.dtype) -> PreTrainedModel:
@@ -66,11 +72,15 @@ def _transformers(kind: type[PreTrainedModel], folder: Path, dtype: torch.dtype)
 
 
 def _text_encoder(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
-    return TextEncoder(_transformers(CLIPTextModel, checkpoint.base / "text_encoder", dtype))
+    encoder = _transformers(CLIPTextModel, checkpoint.base / "text_encoder", dtype)
+    fuse_loras(encoder, "text_encoder", checkpoint)
+    return TextEncoder(encoder)
 
 
 def _text_encoder_2(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
-    return TextEncoder2(_transformers(CLIPTextModelWithProjection, checkpoint.base / "text_encoder_2", dtype))
+    encoder = _transformers(CLIPTextModelWithProjection, checkpoint.base / "text_encoder_2", dtype)
+    fuse_loras(encoder, "text_encoder_2", checkpoint)
+    return TextEncoder2(encoder)
 
 
 def _identity_projector(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
@@ -94,6 +104,7 @@ def _controlnet_depth(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) 
 
 def _unet(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
     unet = _denoiser(UNet2DConditionModel, checkpoint.base / "unet", dtype)
+    fuse_loras(unet, "unet", checkpoint)  # before the face attention, which takes over the layers LoRAs are made for
     weights = load_ip_adapter(checkpoint)["ip_adapter"]
     add_face_attention(unet, {name: weight.to(dtype) for name, weight in weights.items()})
     return UNet(unet, facts.vae_factor, len(facts.residuals) + 1)

@@ -24,9 +24,11 @@ def plan_config(policy: ModelConfig, engine: Engine, profiles: Sequence[ShapeRan
     config.CopyFrom(policy)
     if config.max_batch_size:
         config.max_batch_size = max(ranges["rows"][2] for ranges in profiles)
-    if len(profiles) > 1:
-        for group in config.instance_group:
+    for group in config.instance_group:
+        group.ClearField("profile")
+        if len(profiles) > 1:
             group.profile.extend(str(index) for index in range(len(profiles)))
+    config.optimization.ClearField("cuda")
     for ranges in profiles:
         if config.max_batch_size and is_of_fixed_size(engine, ranges):
             _add_graphs(config, engine, ranges)

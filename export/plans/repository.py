@@ -139,13 +139,13 @@ class PlanRepository:
         plan = folder / VERSION / PLAN
         if plan.exists() and record.load(folder) == dataclasses.replace(wanted, plan=record.digest(plan)):
             report(name, "up to date")
-            return
-        with self._to_build(name, report) as onnx:
-            report(name, "building")
-            build_plan(self.table[name], onnx, plan, profiles, self.builder, on_progress)
+        else:
+            with self._to_build(name, report) as onnx:
+                report(name, "building")
+                build_plan(self.table[name], onnx, plan, profiles, self.builder, on_progress)
+            record.save(dataclasses.replace(wanted, plan=record.digest(plan)), folder)
         policy = read_config(self.repository / name / "config.pbtxt")
         (folder / "config.pbtxt").write_text(plan_config(policy, self.table[name], profiles))
-        record.save(dataclasses.replace(wanted, plan=record.digest(plan)), folder)
 
     def _precision(self, name: str) -> Precision:
         """As exported, or fp8 where that is asked for."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from insta_depth_shared.manifest import ImageFacts
+from insta_depth_shared.manifest import ImageFacts, TextFacts
 from transformers import BaseImageProcessor
 
 from ..engines import Engine, Tensor
@@ -17,6 +17,7 @@ ShapeRanges = dict[str, Range]
 Shape = tuple[int, ...]
 
 DETECTOR_CELL_PX = 32
+MAX_WINDOWS = TextFacts.max_windows
 USUAL_ROWS = 2
 """A guided request's."""
 
@@ -56,7 +57,9 @@ class ProfileMaker:
     ``depth_processor``: the depth checkpoint's own, which says what sizes its network gets.
     """
 
-    def __init__(self, facts: Facts, image: ImageFacts, depth_processor: BaseImageProcessor, max_windows: int) -> None:
+    def __init__(
+        self, facts: Facts, image: ImageFacts, depth_processor: BaseImageProcessor, max_windows: int = MAX_WINDOWS
+    ) -> None:
         self._facts = facts
         self._image = image
         self._depth_processor = depth_processor

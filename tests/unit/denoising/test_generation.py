@@ -212,6 +212,12 @@ async def test_the_limits_of_pictures_are_the_settings() -> None:
         await Studio(max_image_pixels=100).generate(face_image=picture(width=9, height=9))
 
 
+async def test_a_picture_too_thin_for_the_engines_is_refused() -> None:
+    await Studio().generate(pose_image=picture(width=400, height=100))
+    with pytest.raises(InvalidInput, match="pose_image: 401×100 pixels; the longer side may be 4 times the shorter"):
+        await Studio().generate(pose_image=picture(width=401, height=100))
+
+
 async def test_company_of_other_sizes_changes_no_picture() -> None:
     others: list[dict[str, Any]] = [
         {"seed": 1},

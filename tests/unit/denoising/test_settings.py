@@ -23,3 +23,10 @@ def test_a_wrong_setting_is_named(name: str, value: str, message: str) -> None:
     with pytest.raises(SettingError) as caught:
         Settings.from_environment({name: value})
     assert str(caught.value) == message
+
+
+def test_rows_are_no_more_than_the_engines_take() -> None:
+    assert Settings.from_environment({}, engine_rows=6).max_rows == 6
+    assert Settings.from_environment({"INSTA_DEPTH_MAX_ROWS": "4"}, engine_rows=6).max_rows == 4
+    with pytest.raises(SettingError, match="INSTA_DEPTH_MAX_ROWS: 8 is above the engines' maximum 6"):
+        Settings.from_environment({"INSTA_DEPTH_MAX_ROWS": "8"}, engine_rows=6)

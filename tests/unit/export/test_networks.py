@@ -1,6 +1,10 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from diffusers import ControlNetModel
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
 from export.checkpoint import Checkpoint, load_ip_adapter
@@ -94,8 +98,22 @@ def test_an_adapter_of_another_unet_is_refused(checkpoint):
         add_face_attention(unet, weights)
 
 
-def test_the_small_depth_net_takes_no_text(tmp_path):
-    small = Checkpoint.at(write_tiny_checkpoint(tmp_path / "small", depth_controlnet="small"))
+def without_transformers(folder):
+    """The other way to have no cross-attention: a middle block of that kind without a single layer."""
+    config = json.loads((folder / "config.json").read_text())
+    down = len(config["down_block_types"])
+    changes = {"mid_block_type": "UNetMidBlock2DCrossAttn", "transformer_layers_per_block": [0] * down}
+    net = ControlNetModel(**{k: v for k, v in config.items() if not k.startswith("_")} | changes)
+    shutil.rmtree(folder)
+    net.save_pretrained(folder)
+
+
+@pytest.mark.parametrize("has_middle_of_attention_kind", [False, True])
+def test_the_small_depth_net_takes_no_text(tmp_path, has_middle_of_attention_kind):
+    folder = write_tiny_checkpoint(tmp_path / "small", depth_controlnet="small")
+    if has_middle_of_attention_kind:
+        without_transformers(folder / "controlnet-depth")
+    small = Checkpoint.at(folder)
     facts = read_facts(small)
     engine = engine_table(facts)["controlnet_depth"]
     assert "encoder_hidden_states" not in {tensor.name for tensor in engine.inputs}

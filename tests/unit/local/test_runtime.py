@@ -27,10 +27,14 @@ def test_the_backend_folder_holds_the_python_backend_and_the_stand_in(files: Tri
     backends = runtime.prepare(files).backends
     assert sorted(str(path.relative_to(backends)) for path in backends.rglob("*") if path.is_file()) == [
         "onnxruntime/model.py",
+        "onnxruntime/on_device.py",
         "python/libtriton_python.so",
+        "python/stand_in.py",
         "python/stub_numpy2.py",
         "python/triton_python_backend_stub",
         "python/triton_python_backend_utils.py",
+        "tensorrt/model.py",
+        "tensorrt/plan.py",
     ]
     assert (backends / "python" / "triton_python_backend_stub").stat().st_mode & 0o111
     assert not any(path.is_symlink() for path in backends.rglob("*"))

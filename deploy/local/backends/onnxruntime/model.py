@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
+from on_device import OnDevice
+from stand_in import Port, complete_config, version_folder
 
 _TRITON_TYPES = {
     "tensor(bool)": "TYPE_BOOL",
@@ -30,9 +32,12 @@ _TRITON_TYPES = {
 }
 _DEFAULT_MAX_BATCH_SIZE = 4  # the C++ backend's
 _FILE_NAME = "model.onnx"
-_CPU = "CPUExecutionProvider"
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_DLPACK = "exchange_by_dlpack"
+"""A parameter of ours, for tests: take the GPU's way on a CPU, too."""
 
-Feeds = dict[str, np.ndarray]
+Feeds = dict[str, Any]
+"""One request's inputs by name: arrays in host memory, or Triton's tensors for `OnDevice`."""
 
 
 class TritonPythonModel:
@@ -45,33 +50,34 @@ class TritonPythonModel:
         given = config.as_dict()
         if given.get("input") and given.get("output"):
             return config
-        # Triton passes no path here; the stub's first argument is <repository>/<model>/<version>/model.py.
-        folder = Path(_stub_arguments()[1]).parent
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        path = folder / (given.get("default_model_filename") or _FILE_NAME)
+        path = version_folder() / (given.get("default_model_filename") or _FILE_NAME)
         session = ort.InferenceSession(path, options, providers=[_CPU])
-        batched = _complete_batching(config, session)
-        if not given.get("input"):
-            for tensor in session.get_inputs():
-                config.add_input(_describe(tensor, batched))
-        if not given.get("output"):
-            for tensor in session.get_outputs():
-                config.add_output(_describe(tensor, batched))
+        inputs, outputs = (list(map(_port, tensors)) for tensors in (session.get_inputs(), session.get_outputs()))
+        complete_config(config, inputs, outputs, _DEFAULT_MAX_BATCH_SIZE)
         return config
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the network onto the device of this instance."""
         config = json.loads(args["model_config"])
         folder = Path(args["model_repository"]) / args["model_version"]
+        parameters = config.get("parameters", {})
+        device = int(args["model_instance_device_id"])
         self._session = ort.InferenceSession(
             folder / (config.get("default_model_filename") or _FILE_NAME),
-            _session_options(config.get("parameters", {})),
-            providers=_providers(args["model_instance_kind"], int(args["model_instance_device_id"])),
+            _session_options(parameters),
+            providers=_providers(args["model_instance_kind"], device),
         )
         self._batched = config["max_batch_size"] > 0
         self._inputs = [tensor.name for tensor in self._session.get_inputs()]
         self._outputs = [tensor.name for tensor in self._session.get_outputs()]
+        is_on_gpu = _CUDA in self._session.get_providers()
+        self._on_device = (
+            OnDevice(self._session, "cuda" if is_on_gpu else "cpu", device if is_on_gpu else 0)
+            if is_on_gpu or _DLPACK in parameters
+            else None
+        )
         pb_utils.Logger.log_info(f"{args['model_name']} runs on {', '.join(self._session.get_providers())}")
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
@@ -85,11 +91,13 @@ class TritonPythonModel:
 
     def _feeds(self, request: Any) -> Feeds:
         tensors = {name: pb_utils.get_input_tensor_by_name(request, name) for name in self._inputs}
-        return {name: tensor.as_numpy() for name, tensor in tensors.items() if tensor is not None}
+        there = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        return there if self._on_device else {name: tensor.as_numpy() for name, tensor in there.items()}
 
     def _answer(self, feeds: list[Feeds], names: list[str]) -> list[Any]:
         try:
-            return [_response(names, outputs) for outputs in self._run(feeds, names)]
+            run = self._on_device.run if self._on_device else self._run
+            return [pb_utils.InferenceResponse(_tensors(names, outputs)) for outputs in run(feeds, names)]
         except Exception as error:  # whatever a network throws belongs to its request, never to this process
             if len(feeds) == 1:
                 return [pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))]
@@ -106,35 +114,9 @@ class TritonPythonModel:
         return [list(outputs) for outputs in zip(*by_output, strict=True)]
 
 
-def _stub_arguments() -> list[str]:
-    return Path("/proc/self/cmdline").read_text().split("\0")
-
-
-def _complete_batching(config: Any, session: ort.InferenceSession) -> bool:
-    """Set batch size and batcher; return whether the first dimension is Triton's own."""
-    shapes = [tensor.shape for tensor in [*session.get_inputs(), *session.get_outputs()]]
-    can_batch = all(shape and not isinstance(shape[0], int) for shape in shapes)
-    asked = config.as_dict()["max_batch_size"]
-    if not can_batch:
-        if asked:
-            raise pb_utils.TritonModelException(
-                f"max_batch_size is {asked}, but not every tensor of the network has a dynamic first dimension"
-            )
-        return False
-    config.set_max_batch_size(asked or _DEFAULT_MAX_BATCH_SIZE)
-    if (asked or _DEFAULT_MAX_BATCH_SIZE) > 1 and "sequence_batching" not in config.as_dict():
-        config.set_dynamic_batching()
-    return True
-
-
-def _describe(tensor: Any, batched: bool) -> dict[str, Any]:
-    """A tensor as ``config.pbtxt`` has it; symbolic dimensions are -1."""
-    if tensor.type not in _TRITON_TYPES:
-        raise pb_utils.TritonModelException(f"{tensor.name}: {tensor.type} is not supported here")
-    dims = [size if isinstance(size, int) else -1 for size in tensor.shape][int(batched) :]
-    if not dims:
-        raise pb_utils.TritonModelException(f"{tensor.name}: a tensor needs a dimension besides the batch's")
-    return {"name": tensor.name, "data_type": _TRITON_TYPES[tensor.type], "dims": dims}
+def _port(tensor: Any) -> Port:
+    shape = tuple(size if isinstance(size, int) else -1 for size in tensor.shape)
+    return Port(tensor.name, _TRITON_TYPES.get(tensor.type), shape)
 
 
 def _session_options(parameters: dict[str, dict[str, str]]) -> ort.SessionOptions:
@@ -152,11 +134,15 @@ def _session_options(parameters: dict[str, dict[str, str]]) -> ort.SessionOption
 
 
 def _providers(kind: str, device: int) -> list[Any]:
-    if kind != "GPU" or "CUDAExecutionProvider" not in ort.get_available_providers():
+    if kind != "GPU" or _CUDA not in ort.get_available_providers():
         return [_CPU]
     ort.preload_dlls()
-    return [("CUDAExecutionProvider", {"device_id": device}), _CPU]
+    return [(_CUDA, {"device_id": device}), _CPU]
 
 
-def _response(names: list[str], outputs: list[np.ndarray]) -> Any:
-    return pb_utils.InferenceResponse([pb_utils.Tensor(*pair) for pair in zip(names, outputs, strict=True)])
+def _tensors(names: list[str], outputs: Sequence[Any]) -> list[Any]:
+    """Arrays in host memory are faster as such; what knows DLPack and is no array stays where it is."""
+    return [
+        pb_utils.Tensor(name, output) if isinstance(output, np.ndarray) else pb_utils.Tensor.from_dlpack(name, output)
+        for name, output in zip(names, outputs, strict=True)
+    ]

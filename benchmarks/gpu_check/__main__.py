@@ -1,0 +1,121 @@
+"""``python -m benchmarks.gpu_check``: climb the ladder, keep every record, print one table."""
+
+import argparse
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+try:
+    import torch
+    from rich.console import Console
+
+    from .. import records
+    from ..conditions import conditions
+    from ..records import Record
+    from . import artefacts, ladder, options, rungs, table
+    from .errors import NotHere
+    from .options import Options
+    from .rungs import LIMIT, RUNGS
+except ModuleNotFoundError as missing:
+    raise SystemExit(f"gpu-check needs the package {missing.name}, which {sys.executable} has not.") from None
+
+_RECORDS, _REPORT = "records.jsonl", "report.md"
+_LONGEST_ERROR = 240
+_PIPE_COLUMNS = 132
+
+
+def main() -> int:
+    """Measure; the exit status is 1 where there is no GPU to measure, or a row failed."""
+    parsed = _parse()
+    chosen = options.options_from(parsed)
+    if parsed.export:
+        artefacts.export(chosen, parsed.export)
+        return 0
+    if parsed.row:
+        return _measure_here(parsed.row, chosen, parsed.result)
+    if chosen.is_on_gpu and not torch.cuda.is_available():
+        sys.stderr.write(
+            f"gpu-check needs a CUDA GPU, and torch {torch.__version__} sees none here; "
+            "--device cpu --size tiny tries the command itself out.\n"
+        )
+        return 1
+    return _climb(chosen, parsed.rungs)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__)
+    options.add_arguments(parser)
+    parser.add_argument("--rungs", type=_names, default=list(RUNGS), help=f"of {','.join(RUNGS)} (all)")
+    for hidden, kind in (("--row", str), ("--result", Path), ("--export", str)):
+        parser.add_argument(hidden, type=kind, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _names(text: str) -> list[str]:
+    unknown = set(text.split(",")) - set(RUNGS)
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: unknown; the rungs are {', '.join(RUNGS)}")
+    return [name for name in RUNGS if name in text.split(",")]
+
+
+def _measure_here(name: str, chosen: Options, result: Path) -> int:
+    """Be a row's process: measure, and leave what was found, what is missing or what went wrong in ``result``."""
+    try:
+        told: dict[str, Any] = {"measured": rungs.measure(name, chosen)}
+    except NotHere as absent:
+        told = {"error": f"{ladder.ABSENT}{absent}"}
+    except Exception as error:  # a row that failed is kept
+        traceback.print_exc()
+        told = {"error": _one_line(error)}
+    result.write_text(json.dumps(told))
+    return 0
+
+
+def _one_line(error: Exception) -> str:
+    """The beginning of an error's text: those of CUDA and of servers go on for pages."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:_LONGEST_ERROR]}"
+
+
+def _climb(chosen: Options, names: list[str]) -> int:
+    console, path = Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS), chosen.folder / _RECORDS
+    about = {**conditions(), "step": _step(chosen)}
+    known, made = ladder.earlier(path, about), list[Record]()
+    for name in (LIMIT, *names):
+        with console.status(f"{name}: measuring"):
+            made.append(ladder.climb(name, chosen, about, known))
+        known[name] = made[-1].measured
+        records.append(path, made[-1])
+        _tell(made[-1], console)
+    title = f"One step: {', '.join(f'{key} {value}' for key, value in about['step'].items())}"
+    console.print(table.terminal(made, title))
+    for line in table.why_missing(made):
+        console.print(line, highlight=False, markup=False)
+    (chosen.folder / _REPORT).write_text(table.markdown(made, title))
+    console.print(f"Records and the table in Markdown are in {chosen.folder}", highlight=False)
+    return int(any(record.error and not record.error.startswith(ladder.ABSENT) for record in made))
+
+
+def _tell(record: Record, console: Console) -> None:
+    found = f"{record.measured['step_ms']:.1f} ms" if "step_ms" in record.measured else record.error or "done"
+    console.print(f"{record.row}: {found} (took {record.took_s:g} s)", highlight=False, markup=False)
+
+
+def _step(chosen: Options) -> dict[str, str | int]:
+    """What makes two records comparable."""
+    size, device = chosen.networks.step, chosen.torch_device
+    return {
+        "device": torch.cuda.get_device_name(device) if chosen.is_on_gpu else "cpu",
+        "networks": chosen.size,
+        "depth net": chosen.depth_net,
+        "rows": size["rows"],
+        "pixels": f"{64 * size['height']}x{64 * size['width']}",
+        "precision": chosen.float_type.value,
+        "torch": torch.__version__,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

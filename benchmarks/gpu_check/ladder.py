@@ -1,0 +1,84 @@
+"""Climbing: every row in a fresh process, a record of each, and what only several rows together say."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ..records import Measured, Record, load
+from .flops import step_tflop
+from .options import Options
+from .rungs import LIMIT
+
+BENCHMARK = "gpu-check"
+ABSENT = "not here: "
+_SERVED = "triton-"
+_TIMEOUT_S = 580.0
+Rows = dict[str, Measured]
+"""What each measured row found, by its name."""
+
+
+def climb(name: str, options: Options, conditions: Mapping[str, Any], known: Rows) -> Record:
+    """Measure row ``name`` in a child; what it says together with the rows ``known`` already is added."""
+    started_at, started = datetime.now(timezone.utc).isoformat(timespec="seconds"), time.monotonic()
+    measured, error = _measure_in_child(name, options)
+    if measured and name != LIMIT:
+        measured |= derived(name, measured, known, sum(step_tflop(options).values()))
+    return Record(
+        benchmark=BENCHMARK,
+        row=name,
+        started_at=started_at,
+        took_s=round(time.monotonic() - started, 1),
+        measured=measured,
+        target="",
+        is_met=None,
+        error=error,
+        conditions=dict(conditions),
+    )
+
+
+def _measure_in_child(name: str, options: Options) -> tuple[Measured, str]:
+    """What the child measured, or one line of why not."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        command = [sys.executable, "-m", __package__, *options.arguments(), "--row", name, "--result", str(result)]
+        try:
+            child = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return {}, f"not done after {_TIMEOUT_S:g} s"
+        if result.exists():
+            told = json.loads(result.read_text())
+            return told.get("measured", {}), told.get("error", "")
+    said = [line.strip() for line in child.stderr.splitlines() if line.strip()]
+    return {}, said[-1] if said else f"exit status {child.returncode}"
+
+
+def derived(name: str, measured: Measured, known: Rows, tflop: float) -> Measured:
+    """Rates and ratios of a row; those whose other half was not measured are left out."""
+    step_ms = float(measured["step_ms"])
+    tflops = 1e3 * tflop / step_ms
+    made: Measured = {"tflops": tflops}
+    limit = known.get(LIMIT, {})
+    for ratio, whole in (("chip_share", "chip_tflops"), ("matmul_share", "matmul_tflops")):
+        if whole in limit:
+            made[ratio] = tflops / float(limit[whole])
+    eager = measured if name == "eager" else known.get("eager")
+    if eager:
+        made["eager_ratio"] = step_ms / float(eager["step_ms"])
+    in_process = known.get(name.removeprefix(_SERVED))
+    if name.startswith(_SERVED) and in_process:
+        made["bls_overhead_ms"] = step_ms - float(in_process["step_ms"])
+    return made
+
+
+def earlier(path: Path, conditions: Mapping[str, Any]) -> Rows:
+    """What earlier runs found of the same networks on the same device, so that a ladder can be climbed in parts."""
+    if not path.exists():
+        return {}
+    same = [r for r in load(path) if r.benchmark == BENCHMARK and r.conditions.get("step") == conditions["step"]]
+    return {record.row: record.measured for record in same if record.measured}

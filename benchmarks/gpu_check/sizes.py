@@ -1,0 +1,59 @@
+"""Which networks are measured: SDXL's published sizes, or the same architecture in tiny."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..sdxl_checkpoint import CONTROLNET, CONTROLNET_SMALL, UNET
+
+Config = dict[str, Any]
+DEPTH_NETS = ("full", "small")
+
+_TINY: Config = {
+    "block_out_channels": [32, 64, 64],
+    "layers_per_block": 1,
+    "transformer_layers_per_block": [1, 1, 1],
+    "attention_head_dim": [1, 2, 2],
+    "norm_num_groups": 16,
+    "cross_attention_dim": 64,
+    "addition_time_embed_dim": 8,
+    "projection_class_embeddings_input_dim": 32 + 6 * 8,
+}
+_TINY_CONDITION: Config = {"conditioning_embedding_out_channels": [8, 8, 16, 16]}
+_NO_LAYERS: Config = {"transformer_layers_per_block": [0, 0, 0]}
+
+
+@dataclass(frozen=True)
+class Size:
+    """Configs of the networks, and the step's sizes under the engine table's symbols."""
+
+    unet: Config
+    identitynet: Config
+    depth_nets: Mapping[str, Config]
+    text_widths: tuple[int, int]
+    pooled_width: int
+    step: Mapping[str, int]
+
+
+SIZES: Mapping[str, Size] = {
+    "full": Size(
+        unet=UNET,
+        identitynet=CONTROLNET,
+        depth_nets={"full": CONTROLNET, "small": CONTROLNET_SMALL},
+        text_widths=(768, 1280),
+        pooled_width=1280,
+        step={"rows": 2, "height": 16, "width": 16, "tokens": 77},
+    ),
+    "tiny": Size(
+        unet=UNET | _TINY,
+        identitynet=CONTROLNET | _TINY | _TINY_CONDITION,
+        depth_nets={
+            "full": CONTROLNET | _TINY | _TINY_CONDITION,
+            "small": CONTROLNET_SMALL | _TINY | _TINY_CONDITION | _NO_LAYERS,
+        },
+        text_widths=(32, 32),
+        pooled_width=32,
+        step={"rows": 2, "height": 2, "width": 2, "tokens": 77},
+    ),
+}
+"""A guided pair at 1024 × 1024 pixels; in tiny at 128 × 128."""

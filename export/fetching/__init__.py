@@ -1,0 +1,1 @@
+"""The published weights, from where they are published into the folders that `Checkpoint` reads."""

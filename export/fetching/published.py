@@ -1,0 +1,216 @@
+"""The table of what is published, where, at which revision, and under which licence.
+
+A revision is a commit of the repository, so its files cannot change. The hashes of the weights stand here too,
+because a mirror could answer with other files under the same revision. Each revision and hash was read in at least
+two independent public sources that pin it (lists of pinned models, lock files, logged downloads; November 2026).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+PARTS = ("base", "instantid", "controlnet-depth", "depth", "antelopev2")
+
+
+@dataclass(frozen=True)
+class Licence:
+    """A licence by name, where its text stands, and what it allows in a few words."""
+
+    name: str
+    url: str
+    allows: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """One source of files. ``folder``: where its root comes to lie, relative to the checkpoint."""
+
+    part: str
+    repo: str
+    revision: str | None
+    folder: str
+    patterns: tuple[str, ...]
+    needs: tuple[str, ...]
+    licence: Licence
+    size_gb: float
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    archive: str | None = None
+    archive_size: int = 0
+
+    def digest(self, path: str) -> str:
+        """Return the pinned digest of ``path``, as in `digest.digests`."""
+        return f"sha256:{self.sha256[path]}"
+
+
+RAIL = Licence(
+    "CreativeML Open RAIL++-M",
+    "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/LICENSE.md",
+    "commercial use too; not for the uses that its Attachment A lists; its terms go along with copies",
+)
+MIT = Licence("MIT", "https://huggingface.co/madebyollin/sdxl-vae-fp16-fix", "any use, commercial too")
+APACHE = Licence(
+    "Apache-2.0",
+    "https://huggingface.co/depth-anything/Depth-Anything-V2-Small-hf",
+    "any use, commercial too (the Small model only)",
+)
+INSTANTID = Licence(
+    "research only",
+    "https://github.com/instantX-research/InstantID#disclaimer",
+    "NON-COMMERCIAL RESEARCH ONLY: its code is Apache-2.0, its checkpoints and the face models it needs are not",
+)
+INSIGHTFACE = Licence(
+    "InsightFace's, research only",
+    "https://github.com/deepinsight/insightface#license",
+    "NON-COMMERCIAL RESEARCH ONLY",
+)
+
+_NETWORKS = ("unet", "text_encoder", "text_encoder_2", "vae")
+_SDXL_PATTERNS = (
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    "tokenizer/*",
+    "tokenizer_2/*",
+    *(f"{name}/*" for name in _NETWORKS),
+)
+_SDXL_NEEDS = (
+    "scheduler/scheduler_config.json",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer_2/tokenizer_config.json",
+    *(f"{name}/config.json" for name in _NETWORKS),
+)
+
+SDXL = Published(
+    part="base",
+    repo="stabilityai/stable-diffusion-xl-base-1.0",
+    revision="462165984030d82259a11f4367a4eed129e94a7b",
+    folder="base",
+    patterns=_SDXL_PATTERNS,
+    needs=_SDXL_NEEDS,
+    licence=RAIL,
+    size_gb=6.9,
+    sha256={
+        "unet/diffusion_pytorch_model.fp16.safetensors": (
+            "83e012a805b84c7ca28e5646747c90a243c65c8ba4f070e2d7ddc9d74661e139"
+        ),
+        "text_encoder/model.fp16.safetensors": "660c6f5b1abae9dc498ac2d21e1347d2abdb0cf6c0c0c8576cd796491d9a6cdd",
+        "text_encoder_2/model.fp16.safetensors": "ec310df2af79c318e24d20511b601a591ca8cd4f1fce1d8dff822a356bcdb1f4",
+        "vae/diffusion_pytorch_model.fp16.safetensors": (
+            "bcb60880a46b63dea58e9bc591abe15f8350bde47b405f9c38f4be70c6161e68"
+        ),
+    },
+)
+VAE_FP16_FIX = Published(
+    part="base",
+    repo="madebyollin/sdxl-vae-fp16-fix",
+    revision="207b116dae70ace3637169f1ddd2434b91b3a8cd",
+    folder="base/vae",
+    patterns=("config.json", "diffusion_pytorch_model.safetensors"),
+    needs=("config.json", "diffusion_pytorch_model.safetensors"),
+    licence=MIT,
+    size_gb=0.3,
+    sha256={
+        "diffusion_pytorch_model.safetensors": "1b909373b28f2137098b0fd9dbc6f97f8410854f31f84ddc9fa04b077b0ace2c",
+    },
+)
+INSTANT_ID = Published(
+    part="instantid",
+    repo="InstantX/InstantID",
+    revision="57b32dfee076092ad2930c71fd6d439c2c3b1820",
+    folder="instantid",
+    patterns=("ip-adapter.bin", "ControlNetModel/*"),
+    needs=("ip-adapter.bin", "ControlNetModel/config.json"),
+    licence=INSTANTID,
+    size_gb=4.2,
+    sha256={
+        "ip-adapter.bin": "02b3618e36d803784166660520098089a81388e61a93ef8002aa79a5b1c546e1",
+        "ControlNetModel/diffusion_pytorch_model.safetensors": (
+            "c8127be9f174101ebdafee9964d856b49b634435cf6daa396d3f593cf0bbbb05"
+        ),
+    },
+)
+DEPTH_NETS = {
+    "small": Published(
+        part="controlnet-depth",
+        repo="diffusers/controlnet-depth-sdxl-1.0-small",
+        revision="daf3835d036574dff7c158882e8e77b75b024ee5",
+        folder="controlnet-depth",
+        patterns=("*",),
+        needs=("config.json",),
+        licence=RAIL,
+        size_gb=0.3,
+        sha256={
+            "diffusion_pytorch_model.fp16.safetensors": (
+                "6f23c58fd632f52238a7b35ebdc02f9f596fd13dbaa121f9b37b9f4689c2b1e9"
+            ),
+        },
+    ),
+    "full": Published(
+        part="controlnet-depth",
+        repo="diffusers/controlnet-depth-sdxl-1.0",
+        revision="17bb97973f29801224cd66f192c5ffacf82648b4",
+        folder="controlnet-depth",
+        patterns=("*",),
+        needs=("config.json",),
+        licence=RAIL,
+        size_gb=2.5,
+        sha256={
+            "diffusion_pytorch_model.fp16.safetensors": (
+                "66a6813e6bd7270ecfe68206a59ddd605a011ae85321188376605c66e0a4f303"
+            ),
+        },
+    ),
+}
+DEPTH_ANYTHING = Published(
+    part="depth",
+    repo="depth-anything/Depth-Anything-V2-Small-hf",
+    revision="5426e4f0f36572d16453bbda7a8389317b1bef99",
+    folder="depth",
+    patterns=("*",),
+    needs=("config.json", "preprocessor_config.json"),
+    licence=APACHE,
+    size_gb=0.1,
+    sha256={"model.safetensors": "3152477ce0d8d6978d76b995120de97cb5b928701fd0f817769f59e249a16b70"},
+)
+ANTELOPE = Published(
+    part="antelopev2",
+    repo="deepinsight/insightface",
+    revision="v0.7",
+    folder="antelopev2",
+    patterns=("scrfd_10g_bnkps.onnx", "glintr100.onnx"),
+    needs=("scrfd_10g_bnkps.onnx", "glintr100.onnx"),
+    licence=INSIGHTFACE,
+    size_gb=0.4,
+    sha256={
+        "antelopev2.zip": "8e182f14fc6e80b3bfa375b33eb6cff7ee05d8ef7633e738d1c89021dcf0c5c5",
+        "scrfd_10g_bnkps.onnx": "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",
+        "glintr100.onnx": "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
+    },
+    archive="https://github.com/deepinsight/insightface/releases/download/v0.7/antelopev2.zip",
+    archive_size=360_662_982,
+)
+
+
+def chosen_base(name: str) -> Published:
+    """Return the SDXL base ``REPO[@REVISION]``; without a revision the current one is taken, and then held to."""
+    repo, _, revision = name.partition("@")
+    if repo == SDXL.repo:
+        return SDXL if revision in ("", SDXL.revision) else replace(SDXL, revision=revision, sha256={})
+    url = f"https://huggingface.co/{repo}"
+    licence = Licence("not known here", url, "what its card says: read it before use")
+    return replace(SDXL, repo=repo, revision=revision or None, licence=licence, sha256={})
+
+
+def without_vae(base: Published) -> Published:
+    """Return ``base`` less its VAE, which another source brings."""
+    return replace(
+        base,
+        patterns=tuple(pattern for pattern in base.patterns if not pattern.startswith("vae/")),
+        needs=tuple(path for path in base.needs if not path.startswith("vae/")),
+    )
+
+
+def published(base: str | None, depth_net: str, vae_fp16_fix: bool, archive: str | None) -> list[Published]:
+    """Return the sources of a whole checkpoint, in the order of `PARTS`."""
+    sdxl = chosen_base(base) if base else SDXL
+    bases = [without_vae(sdxl), VAE_FP16_FIX] if vae_fp16_fix else [sdxl]
+    antelope = replace(ANTELOPE, archive=archive or ANTELOPE.archive)
+    return [*bases, INSTANT_ID, DEPTH_NETS[depth_net], DEPTH_ANYTHING, antelope]

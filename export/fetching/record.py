@@ -1,0 +1,86 @@
+"""``fetched.json``: what lies in a checkpoint, from which revision, under which licence, and with which hashes."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from .errors import FetchError
+
+NAME = "fetched.json"
+
+
+@dataclass
+class FileRecord:
+    """A verified file. ``digest`` is the published one; ``mtime_ns`` tells whether it must be read again."""
+
+    size: int
+    mtime_ns: int
+    digest: str
+    sha256: str
+
+
+@dataclass
+class SourceRecord:
+    """What came from one source; ``files`` by path relative to the checkpoint."""
+
+    part: str
+    repo: str
+    revision: str
+    choice: str
+    licence: str
+    licence_url: str
+    fetched_on: str
+    complete: bool = False
+    files: dict[str, FileRecord] = field(default_factory=dict)
+
+
+@dataclass
+class Record:
+    """All sources of one checkpoint."""
+
+    folder: Path
+    sources: list[SourceRecord] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Record":
+        """Read ``folder``'s record; an empty one where there is none."""
+        path = folder / NAME
+        if not path.exists():
+            return cls(folder)
+        try:
+            return cls(folder, [_source(content) for content in json.loads(path.read_text())["sources"]])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FetchError(f"{path} cannot be read; delete it, and the files are checked anew") from error
+
+    def save(self) -> None:
+        """Write the record in one step, so that an interruption leaves the old or the new one."""
+        draft = self.folder / f".{NAME}"
+        draft.write_text(json.dumps({"sources": [asdict(source) for source in self.sources]}, indent=2) + "\n")
+        draft.replace(self.folder / NAME)
+
+    def find(self, part: str, repo: str) -> SourceRecord | None:
+        """Return what is known of ``repo`` as the source of ``part``."""
+        return next((source for source in self.sources if (source.part, source.repo) == (part, repo)), None)
+
+    def file(self, path: str) -> FileRecord | None:
+        """Return what is known of one file, whichever source it came from."""
+        return next((source.files[path] for source in self.sources if path in source.files), None)
+
+    def put(self, source: SourceRecord, path: str, file: FileRecord) -> None:
+        """Note one file of ``source``; another source that had it has it no longer."""
+        for other in self.sources:
+            other.files.pop(path, None)
+        source.files[path] = file
+        self.save()
+
+    def paths(self, parts: set[str]) -> Iterator[str]:
+        """Yield the files of ``parts``."""
+        for source in self.sources:
+            if source.part in parts:
+                yield from source.files
+
+
+def _source(content: dict) -> SourceRecord:
+    files = {path: FileRecord(**file) for path, file in content.pop("files").items()}
+    return SourceRecord(**content, files=files)
