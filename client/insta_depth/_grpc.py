@@ -26,9 +26,11 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     # A server that comes back is found within seconds; gRPC's own limit is two minutes.
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    # A name with several addresses (a headless Kubernetes Service) stands for several servers: requests take turns.
-    ("grpc.lb_policy_name", "round_robin"),
 )
+# A name with several addresses (a headless Kubernetes Service) stands for several servers: a gateway's requests take
+# turns. Not those of threads: each asks first whether the server is there, and the questions would take every other
+# turn.
+_TAKING_TURNS = (("grpc.lb_policy_name", "round_robin"),)
 
 RETURN_S = 60.0
 """How long a request waits for a server that was there before: it may be starting anew."""
@@ -140,7 +142,7 @@ class AsyncGrpcTransport:
     @property
     def _stub(self) -> service_pb2_grpc.GRPCInferenceServiceStub:
         if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(self._url, options=_CHANNEL_OPTIONS)
+            self._channel = grpc.aio.insecure_channel(self._url, options=_CHANNEL_OPTIONS + _TAKING_TURNS)
         return service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     async def stream(self, request: GenerationRequest, timeout_s: float | None) -> AsyncGenerator[Response, None]:

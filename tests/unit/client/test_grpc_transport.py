@@ -187,14 +187,14 @@ async def test_async_errors_are_the_same(server: TritonLookalike, prompt: str, e
             await client.generate(prompt=prompt, deadline_s=0.3, **PICTURES)
 
 
-def test_servers_behind_one_name_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_servers_behind_one_name_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     servers = [TritonLookalike(), TritonLookalike()]
     addresses = "ipv4:" + ",".join(server.url for server in servers)
     monkeypatch.setattr("insta_depth._grpc._checked", lambda url: url)
     try:
-        with InstaDepth(addresses) as client:
+        async with AsyncInstaDepth(addresses) as client:
             for _ in range(8):
-                client.generate(prompt="x", **PICTURES)
+                await client.generate(prompt="x", **PICTURES)
         assert all(len(server.received) >= 3 for server in servers), [len(server.received) for server in servers]
     finally:
         for server in servers:
