@@ -78,7 +78,8 @@ class Export:
                 self._configure(name)
         if not self.only:
             self._assemble()
-            report(ENSEMBLE, "wired")
+            plans = any(self.output.glob(f"*/{VERSION}/model.plan"))
+            report(ENSEMBLE, "wired; for its plans run `python -m export tensorrt` again" if plans else "wired")
 
     def _engine(self, name: str, report: Report) -> Iterator[ParityRow]:
         folder, fingerprint = self.output / name, self._fingerprint(name)

@@ -17,6 +17,7 @@ from insta_depth_shared.bls import CANCEL, CANCELLATION_KEY, Arrays, Bls
 from insta_depth_shared.manifest import Manifest
 from insta_depth_shared.plans import Machine, check_plans
 
+_log = logging.getLogger(__name__)
 THREADS_PER_REQUEST = 6
 """Calls of other models and picture work that one request has under way at once, each in a thread."""
 GOODBYE_S = 1.0
@@ -84,6 +85,11 @@ class TritonPythonModel:
 def _device(args: dict[str, str]) -> torch.device:
     """Where Triton put this instance: its GPU, or the host where there is none."""
     if args["model_instance_kind"] != "GPU":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        _log.warning(
+            "Triton has a GPU, this PyTorch (%s) does not: tensors travel by way of the host", torch.__version__
+        )
         return torch.device("cpu")
     if torch.cuda.device_count() > 1:  # there would be an orchestrator on each, and none would know of the others
         raise RuntimeError(
