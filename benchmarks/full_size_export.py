@@ -1,9 +1,11 @@
 """What exporting SDXL's largest networks costs on this machine: time, peak memory, size on disk.
 
-Each network is exported by ``python -m export`` in a process of its own, as a user would.
+Each network is exported by ``python -m export`` in a process of its own, as a user would; then TensorRT-RTX, which
+builds without a GPU, takes it with the profile of full-size pictures, again in a process of its own.
 """
 
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -13,9 +15,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from export.commands.tensorrt import REHEARSED_FOR
+
 from .sdxl_checkpoint import write_sdxl_checkpoint
 
 _NETWORKS = ("unet", "identitynet")
+_SIDES, _ROWS = (1024, 1280), (1, 2, 8)
 
 
 def measure(donor: Path, work: Path | None = None) -> list[dict[str, float | str]]:
@@ -43,19 +48,58 @@ def _measure_one(name: str, checkpoint: Path, repository: Path) -> dict[str, flo
     result = subprocess.run(
         [sys.executable, "-c", script, *command, *paths], check=True, stdout=subprocess.PIPE, text=True
     )
+    seconds = time.monotonic() - started
     files = list((repository / name / "1").iterdir())
     return {
         "network": name,
-        "seconds": time.monotonic() - started,
+        "seconds": seconds,
         "peak_gib": int(result.stdout) / 2**20,
         "written_gb": sum(file.stat().st_size for file in files) / 1e9,
         "files": ", ".join(sorted(file.name for file in files)),
+        **_rehearse(name, checkpoint, repository),
+    }
+
+
+def _rehearse(name: str, checkpoint: Path, repository: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.full_size_export", "rehearse", name, str(checkpoint), str(repository)]
+    result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def rehearse(name: str, checkpoint: Path, repository: Path) -> dict[str, float]:
+    """Let TensorRT-RTX build the exported network; return seconds, this process' peak GiB and the plan's GB."""
+    from export.plans.tensorrt_module import use_tensorrt_rtx
+
+    use_tensorrt_rtx()
+    from insta_depth_shared.manifest import ImageFacts
+    from transformers import AutoImageProcessor
+
+    from export.checkpoint import Checkpoint
+    from export.engines import engine_table
+    from export.facts import read_facts
+    from export.plans.build import Builder
+    from export.plans.shapes import ProfileMaker
+
+    parts = Checkpoint.at(checkpoint)
+    facts = read_facts(parts)
+    processor = AutoImageProcessor.from_pretrained(parts.depth, backend="pil")
+    engine = engine_table(facts)[name]
+    profiles = ProfileMaker(facts, ImageFacts(*_SIDES), processor).profiles(engine, _ROWS)
+    started = time.monotonic()
+    plan = Builder(compute_capabilities=(REHEARSED_FOR,)).build(
+        engine, repository / name / "1" / "model.onnx", profiles
+    )
+    return {
+        "rehearsal_seconds": time.monotonic() - started,
+        "rehearsal_peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "plan_gb": len(plan) / 1e9,
     }
 
 
 def report(records: list[dict[str, float | str]]) -> Table:
     """Return the records as a table."""
-    table = Table("network", "time", "peak memory", "written", "files", title="SDXL, fp16, random weights")
+    columns = ("network", "export", "peak", "written", "files", "TensorRT-RTX", "peak", "plan")
+    table = Table(*columns, title="SDXL, fp16, random weights")
     for r in records:
         table.add_row(
             str(r["network"]),
@@ -63,14 +107,20 @@ def report(records: list[dict[str, float | str]]) -> Table:
             f"{r['peak_gib']:.1f} GiB",
             f"{r['written_gb']:.1f} GB",
             str(r["files"]),
+            f"{r['rehearsal_seconds']:.0f} s",
+            f"{r['rehearsal_peak_gib']:.1f} GiB",
+            f"{r['plan_gb']:.1f} GB",
         )
     return table
 
 
 def main(arguments: list[str]) -> int:
-    """``write CHECKPOINT DONOR`` (a step of its own, so that its memory is not counted) or ``DONOR``."""
+    """``DONOR``; or ``write CHECKPOINT DONOR`` or ``rehearse NETWORK CHECKPOINT REPOSITORY``, steps of their own."""
     if arguments[0] == "write":
         write_sdxl_checkpoint(Path(arguments[1]), Path(arguments[2]))
+        return 0
+    if arguments[0] == "rehearse":
+        sys.stdout.write(json.dumps(rehearse(arguments[1], Path(arguments[2]), Path(arguments[3]))) + "\n")
         return 0
     records = measure(Path(arguments[0]))
     Console().print(report(records))
