@@ -59,9 +59,17 @@ def test_the_commands_parse():
     lines = " ".join(_blocks("sh")).replace("\\\n", " ").splitlines()
     (generate,) = [line for line in lines if "insta-depth generate" in line]
     assert client_parser().parse_args(shlex.split(generate)[1:]).prompt
-    (export,) = [line for line in lines if "-m export onnx" in line]
-    arguments = re.sub(r"[\[\]]", "", export).replace("fp32|fp16|bf16", "fp16").replace("<", "").replace(">", "")
+    usage, *_ = [line for line in lines if "-m export onnx" in line]
+    arguments = re.sub(r"[\[\]]", "", usage).replace("fp32|fp16|bf16", "fp16").replace("<", "").replace(">", "")
     assert export_parser().parse_args(shlex.split(arguments)[3:]).min_side == 1024
+
+
+def test_the_way_to_tensorrt_parses():
+    section = README.split("## On a GPU")[1].split("## Measured")[0]
+    commands = re.findall(r"(?m)^(?:\.venv/bin/python -m export|docker run .* insta-depth-export) (.*)$", section)
+    assert [command.split()[0] for command in commands] == ["fetch", "onnx", "tensorrt", "tensorrt", "verify"]
+    for command in commands:
+        export_parser().parse_args(shlex.split(command))
 
 
 def test_the_python_compiles():
@@ -71,5 +79,6 @@ def test_the_python_compiles():
 
 def test_the_folders_exist():
     table = README.split("| folder |")[1].split("\n\n")[0]
-    for folder in re.findall(r"(?m)^\| `([^`]+)`", table):
-        assert (ROOT / folder).is_dir(), folder
+    for cell in re.findall(r"(?m)^\| ([^|]+) \|", table):
+        for path in re.findall(r"`([^`]+)`", cell):
+            assert (ROOT / path).exists(), path
