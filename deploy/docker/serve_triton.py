@@ -51,6 +51,9 @@ class Settings:
     log_verbose: int = 0
     exit_timeout_s: int = 120
     """Seconds that requests in flight have once the server was asked to stop."""
+    grpc_connection_age_s: int = 30
+    """Seconds after which a gRPC connection is renewed, so that clients find servers that came since, and leave one
+    that drains; what runs on it runs to its end."""
     address: str = "0.0.0.0"
     http_port: int = 8000
     grpc_port: int = 8001
@@ -102,6 +105,7 @@ _READ: dict[str, Callable[[str, str], Any]] = {
     "cache_bytes": _whole(_MIB),
     "log_verbose": _whole(0, 9),
     "exit_timeout_s": _whole(0, 3600),
+    "grpc_connection_age_s": _whole(1, 86400),
     "address": _text,
     "http_port": _port,
     "grpc_port": _port,
@@ -135,6 +139,7 @@ def arguments(settings: Settings, rows: int, admin_key: str) -> Iterator[str]:
     yield f"--pinned-memory-pool-byte-size={settings.pinned_pool_bytes}"
     yield f"--model-load-thread-count={min(_MOST_LOADING_THREADS, len(os.sched_getaffinity(0)))}"
     yield f"--exit-timeout-secs={settings.exit_timeout_s}"
+    yield f"--grpc-max-connection-age={settings.grpc_connection_age_s * 1000}"
     yield f"--log-verbose={settings.log_verbose}"
     yield "--log-format=ISO8601"
     restricted = ",".join(RESTRICTED)

@@ -37,6 +37,7 @@ CHANGES = [
     ("CACHE_BYTES", "2097152", "--cache-config", "local,size=2097152"),
     ("LOG_VERBOSE", "1", "--log-verbose", "1"),
     ("EXIT_TIMEOUT_S", "30", "--exit-timeout-secs", "30"),
+    ("GRPC_CONNECTION_AGE_S", "5", "--grpc-max-connection-age", "5000"),
     ("ADDRESS", "127.0.0.1", "--grpc-address", "127.0.0.1"),
     ("HTTP_PORT", "9000", "--http-port", "9000"),
     ("GRPC_PORT", "9001", "--grpc-port", "9001"),

@@ -9,9 +9,10 @@ import sys
 import threading
 import time
 
+import psutil
 import pytest
 import tritonclient.grpc as grpc
-from insta_depth import InstaDepth, Overloaded
+from insta_depth import AsyncInstaDepth, InstaDepth, Overloaded
 from tritonclient.utils import InferenceServerException
 
 from deploy.docker import serve_triton
@@ -21,6 +22,7 @@ from tests.watching import metric, wait_until
 
 SCRIPTS = ROOT / "deploy" / "docker"
 KEY = "an-admin-key-of-the-tests"
+CONNECTION_AGE_S = 1
 GRPC_HEADER = f"triton-grpc-protocol-{serve_triton.ADMIN_HEADER}"
 
 
@@ -28,9 +30,11 @@ GRPC_HEADER = f"triton-grpc-protocol-{serve_triton.ADMIN_HEADER}"
 def triton(miniature_repository, tmp_path_factory):
     folder = tmp_path_factory.mktemp("triton")
     (folder / "key").write_text(KEY + "\n")
-    with bare_triton(
-        miniature_repository, folder, {"INSTA_DEPTH_TRITON_ADMIN_KEY_FILE": str(folder / "key")}
-    ) as running:
+    settings = {
+        "INSTA_DEPTH_TRITON_ADMIN_KEY_FILE": str(folder / "key"),
+        "INSTA_DEPTH_TRITON_GRPC_CONNECTION_AGE_S": str(CONNECTION_AGE_S),
+    }
+    with bare_triton(miniature_repository, folder, settings) as running:
         yield running
 
 
@@ -72,6 +76,24 @@ def start(triton, ask, outcomes=None) -> threading.Thread:
 def test_a_picture_is_made(triton, ask):
     with InstaDepth(f"127.0.0.1:{triton.grpc_port}", timeout_s=60) as client:
         assert client.generate(**ask | {"num_inference_steps": 4}).image
+
+
+async def test_a_connection_is_renewed_and_what_runs_on_it_runs_to_its_end(triton, ask):
+    """The server's connections live a second: a picture takes longer, and the client comes by many of them."""
+    ages = []
+    async with AsyncInstaDepth(f"127.0.0.1:{triton.grpc_port}", timeout_s=120) as client:
+        for _ in range(2):
+            started, before = time.monotonic(), connections(triton)
+            assert (await client.generate(**ask)).image
+            ages.append(time.monotonic() - started)
+            assert connections(triton) != before
+    assert min(ages) > 2 * CONNECTION_AGE_S
+
+
+def connections(triton) -> set[int]:
+    """The clients' ends of the server's gRPC connections."""
+    own = psutil.Process().net_connections(kind="tcp")
+    return {end.laddr.port for end in own if end.raddr and end.raddr.port == triton.grpc_port}
 
 
 RESTRICTED = (
