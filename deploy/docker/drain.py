@@ -1,7 +1,8 @@
 """Waits until Triton has answered every request, at most for a while; for ``preStop``. The exit status is always 0.
 
-It runs before the server is told to stop, while the load balancer takes the container out of its list: requests may
-still arrive at first, so there has to be a moment of quiet, not one reading of 0.
+It runs before the server is told to stop, while clients learn that they should go elsewhere: until they have
+(``--least-s``), a request may arrive at any moment, however quiet it is; and then there has to be a moment of quiet,
+not one reading of 0.
 """
 
 import argparse
@@ -19,10 +20,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--host", default=_host())
     parser.add_argument("--port", type=int, default=int(os.environ.get("INSTA_DEPTH_TRITON_METRICS_PORT", "8002")))
+    parser.add_argument("--least-s", type=float, default=0.0, help="the shortest wait (%(default)s)")
     parser.add_argument("--timeout-s", type=float, default=120.0, help="the longest wait (%(default)s)")
     parser.add_argument("--quiet-s", type=float, default=2.0, help="how long it has to be quiet (%(default)s)")
     options = parser.parse_args()
-    seen = drain(options.host, options.port, options.timeout_s, options.quiet_s)
+    seen = drain(options.host, options.port, options.timeout_s, options.quiet_s, options.least_s)
     print(f"drain: {seen}", file=sys.stderr, flush=True)  # noqa: T201 - what the orchestrator of containers shows
     return 0
 
@@ -32,8 +34,11 @@ def _host() -> str:
     return "127.0.0.1" if address == "0.0.0.0" else address
 
 
-def drain(host: str, port: int, timeout_s: float, quiet_s: float) -> str:
-    """Return once nothing has been in flight for ``quiet_s``, nobody answers, or ``timeout_s`` have passed."""
+def drain(host: str, port: int, timeout_s: float, quiet_s: float, least_s: float = 0.0) -> str:
+    """Return once nothing has been in flight for ``quiet_s``, nobody answers, or ``timeout_s`` have passed.
+
+    Where the server answers, not before ``least_s`` have passed.
+    """
     start_s = time.monotonic()
     quiet_since_s: float | None = None
     while True:
@@ -42,10 +47,11 @@ def drain(host: str, port: int, timeout_s: float, quiet_s: float) -> str:
         if count is None:
             return f"no {GAUGE} to be had from {host}:{port}: nothing to wait for"
         quiet_since_s = None if count else quiet_since_s or now_s
-        if quiet_since_s and now_s - quiet_since_s >= quiet_s:
-            return f"nothing in flight after {now_s - start_s:.1f} s"
-        if now_s - start_s >= timeout_s:
-            return f"still {count} in flight after {now_s - start_s:.1f} s: given up"
+        waited_s = now_s - start_s
+        if quiet_since_s and now_s - quiet_since_s >= quiet_s and waited_s >= least_s:
+            return f"nothing in flight after {waited_s:.1f} s"
+        if waited_s >= timeout_s:
+            return f"still {count} in flight after {waited_s:.1f} s: given up"
         time.sleep(_POLL_S)
 
 

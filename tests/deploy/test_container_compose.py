@@ -2,17 +2,39 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 from insta_depth.gateway.settings import read_settings
 
 from deploy.docker import serve_triton
+from deploy.kubernetes import sizing
 from tests.conftest import ROOT
 from tests.deploy.container_files import compose, lineage, stages
 
 
 def services() -> dict:
     return compose()["services"]
+
+
+def validate(path) -> "subprocess.CompletedProcess[str]":
+    """Hold a file against Compose's own schema, which comes with the validator."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_it_passes_the_schema_of_compose():
+    done = validate(ROOT / "compose.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_schema_refuses_what_compose_does_not_know(tmp_path):
+    text = (ROOT / "compose.yaml").read_text()
+    (tmp_path / "compose.yaml").write_text(text.replace("start_interval:", "start_intervall:"))
+    done = validate(tmp_path / "compose.yaml")
+    assert done.returncode == 1
+    assert "start_intervall" in done.stdout
 
 
 def test_there_are_the_three_services():
@@ -96,7 +118,10 @@ def test_the_repository_is_mounted_read_only_where_the_server_looks():
 def test_triton_gets_one_gpu_and_memory_to_share():
     (device,) = services()["triton"]["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
-    assert services()["triton"]["shm_size"] == "2gb"
+    gibibytes = re.fullmatch(r"(\d+)gb", services()["triton"]["shm_size"])
+    assert gibibytes
+    load = sizing.Load(max_requests=int(services()["triton"]["environment"]["INSTA_DEPTH_MAX_REQUESTS"]))
+    assert int(gibibytes[1]) * 2**30 >= sizing.shared_memory_bytes(load)
 
 
 @pytest.mark.parametrize("name", ["triton", "gateway"])

@@ -178,8 +178,14 @@ def test_drain_returns_at_once_where_nothing_is_in_flight(triton):
     assert took_s < 3
 
 
+def test_drain_waits_as_long_as_it_is_told_to_however_quiet_it_is(triton):
+    status, said, took_s = run("drain.py", "--port", triton.metrics_port, "--quiet-s", 0.3, "--least-s", 2)
+    assert (status, "nothing in flight" in said) == (0, True), said
+    assert 2 <= took_s < 5
+
+
 def test_drain_returns_at_once_where_there_is_no_server(closed_port):
-    status, said, took_s = run("drain.py", "--port", closed_port)
+    status, said, took_s = run("drain.py", "--port", closed_port, "--least-s", 30)
     assert (status, "nothing to wait for" in said) == (0, True), said
     assert took_s < 3
 

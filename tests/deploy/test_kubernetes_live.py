@@ -153,6 +153,8 @@ def test_what_runs_in_the_container_does_its_work_with_the_running_server(of, tr
     port = {"livenessProbe": server.options.http_port, "preStop": server.options.metrics_port}
     program, script, *given = commands[of]
     assert program == "python3"
+    if of == "preStop":
+        given += ["--least-s", "1"]  # the last one counts, and the manifest's is longer than a test should take
     done = subprocess.run(
         [sys.executable, str(in_repository(script)), *given, "--port", str(port[of])],
         capture_output=True,

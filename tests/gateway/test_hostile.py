@@ -143,7 +143,6 @@ PICTURES: dict[str, tuple[Callable[[], str], int]] = {
     "a bomb": (lambda: encoded(bomb()), 413),
     "17 MiB": (lambda: encoded(b"\xff\xd8\xff" + bytes(17 * 2**20)), 413),
     "one pixel": (lambda: encoded(grey(1, 1)), 422),
-    "a line": (lambda: encoded(grey(4000, 1)), 422),
     "a plain surface": (lambda: encoded(grey(300, 300)), 422),
     "a file's path": (lambda: "/etc/passwd", 400),
     "a file's URL": (lambda: "file:///etc/passwd", 400),
@@ -157,6 +156,13 @@ def test_a_picture_that_is_none(gateway, secret, body, picture, status):
     for field in ("face_image", "pose_image"):
         answer = requests.post(gateway.url + PATH, json=body | {field: picture()}, headers={"x-api-key": secret})
         assert refused(answer, status)["error"].startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize(("field", "status"), [("face_image", 422), ("pose_image", 400)])
+def test_a_line_shows_no_face_and_is_too_thin_for_a_pose(gateway, secret, body, field, status):
+    line = {field: encoded(grey(4000, 1))}
+    answer = requests.post(gateway.url + PATH, json=body | line, headers={"x-api-key": secret})
+    assert refused(answer, status)["error"].startswith(f"{field}: ")
 
 
 FORMS: dict[str, tuple[str, bytes]] = {

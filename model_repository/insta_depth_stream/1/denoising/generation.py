@@ -154,7 +154,8 @@ class Generation:
     def _decode_picture(self, name: str, data: bytes) -> np.ndarray:
         facts = self._manifest.image
         picture = decode_picture(data, name, self._limits)
-        _check_proportions(picture, name, facts.max_aspect)
+        if name == "pose_image":  # the depth estimator's engine ends there, and nothing else minds
+            _check_proportions(picture, name, facts.max_aspect)
         return resize_for_model(picture, facts.min_side, facts.max_side, facts.multiple)
 
     async def _condition(
