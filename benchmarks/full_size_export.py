@@ -60,9 +60,13 @@ def _measure_one(name: str, checkpoint: Path, repository: Path) -> dict[str, flo
     }
 
 
-def _rehearse(name: str, checkpoint: Path, repository: Path) -> dict[str, float]:
+def _rehearse(name: str, checkpoint: Path, repository: Path) -> dict[str, float | str]:
+    """A rehearsal that fails (20 GiB are a lot) is told in the table, beside the export that did not."""
     command = [sys.executable, "-m", "benchmarks.full_size_export", "rehearse", name, str(checkpoint), str(repository)]
-    result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        said = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
+        return {"rehearsal_failed": said[-1]}
     return json.loads(result.stdout.splitlines()[-1])
 
 
@@ -107,11 +111,19 @@ def report(records: list[dict[str, float | str]]) -> Table:
             f"{r['peak_gib']:.1f} GiB",
             f"{r['written_gb']:.1f} GB",
             str(r["files"]),
-            f"{r['rehearsal_seconds']:.0f} s",
-            f"{r['rehearsal_peak_gib']:.1f} GiB",
-            f"{r['plan_gb']:.1f} GB",
+            *_rehearsal_cells(r),
         )
     return table
+
+
+def _rehearsal_cells(record: dict[str, float | str]) -> tuple[str, str, str]:
+    if "rehearsal_failed" in record:
+        return f"failed: {record['rehearsal_failed']}", "", ""
+    return (
+        f"{record['rehearsal_seconds']:.0f} s",
+        f"{record['rehearsal_peak_gib']:.1f} GiB",
+        f"{record['plan_gb']:.1f} GB",
+    )
 
 
 def main(arguments: list[str]) -> int:
