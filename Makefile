@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt client/pyproject.toml
 	touch $@
 
 $(CHECKPOINT): | $(READY)
-	$(PY) -m export.miniature $@
+	$(PY) -m export.miniature --untrained $@
 
 build/.miniature-exported: $(READY) $(wildcard export/*.py export/*/*.py model_repository/*/* model_repository/*/1/*.py model_repository/*/1/*/*.py) | $(CHECKPOINT)
 	$(PY) -m export onnx --checkpoint $(CHECKPOINT) --output build/miniature --max-side 192

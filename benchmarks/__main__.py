@@ -1,4 +1,4 @@
-"""``python -m benchmarks [batching|overhead|gateway|all]``: measure, keep every record, and write one report."""
+"""``python -m benchmarks [batching|overhead|gateway|all|quality]``: measure, keep every record, write one report."""
 
 import argparse
 import os
@@ -10,6 +10,7 @@ from rich.console import Console
 from . import harness, records, report, rows, wide_checkpoint
 from .conditions import conditions
 from .options import Options
+from .quality import command as quality
 from .records import Record
 
 _BENCHMARKS = list(dict.fromkeys(row.benchmark for row in rows.ROWS))
@@ -19,6 +20,8 @@ _RECORDS, _REPORT = "records.jsonl", "report.md"
 def main() -> int:
     """Measure; the exit status is 1 where a row failed or missed its target."""
     parsed = _parse()
+    if parsed.command == "quality":
+        return quality.run(parsed)
     options = Options(parsed.repository, parsed.pictures, parsed.wide_repository, parsed.repeats)
     if parsed.command == "row":
         harness.measure_here(rows.named(parsed.benchmark, parsed.name), options)
@@ -43,8 +46,10 @@ def _parse() -> argparse.Namespace:
     one = commands.add_parser("row", parents=[shared], help="one row in this process (used for each by the others)")
     one.add_argument("benchmark", choices=_BENCHMARKS)
     one.add_argument("name")
+    quality.add_arguments(commands.add_parser("quality", help="how right the miniature's pictures are"))
     parsed = parser.parse_args()
-    parsed.pictures = parsed.pictures or parsed.checkpoint / "pictures"
+    if parsed.command != "quality":
+        parsed.pictures = parsed.pictures or parsed.checkpoint / "pictures"
     return parsed
 
 

@@ -1,28 +1,65 @@
-"""``python -m export.miniature DIR``: make the miniature checkpoint, its face detector trained on the little world."""
+"""``python -m export.miniature DIR``: train the miniature checkpoint on the little world; go on where it stopped."""
 
 import argparse
+import tempfile
 import time
+from dataclasses import replace
+from math import ceil
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from .checkpoint import write_checkpoint
-from .detector_training import TrainingPlan, train_detector
+from .detector import FaceDetector
 from .plan import CheckpointPlan
+from .training.detector import DetectorStage
+from .training.everything import FULL, train_everything
+from .training.loop import Workplace, train
+from .training.pictures import PicturePlan
+from .training.writing import write_trained
+
+_FEWEST_PARTS = 8
+_UNTRAINED_SHARE, _UNTRAINED_PICTURES = 0.4, 2000
 
 
 def main() -> None:
-    """Train the detector, then write the checkpoint; DIR appears when it is complete."""
-    parser = argparse.ArgumentParser(prog="python -m export.miniature", description=__doc__)
-    parser.add_argument("folder", type=Path, metavar="DIR")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    """Write the checkpoint; DIR appears when it is complete."""
+    options = _parse()
     console, started = Console(), time.monotonic()
-    detector = train_detector(TrainingPlan(seed=options.seed))
-    with console.status("writing random weights in the published layouts"):
-        write_checkpoint(options.folder, CheckpointPlan(), options.seed, detector)
+    if options.untrained:
+        _write_untrained(options.folder, options.seed, torch.device(options.device))
+    else:
+        _train(options)
     size_mb = sum(path.stat().st_size for path in options.folder.rglob("*") if path.is_file()) / 1e6
     console.print(f"{options.folder}: {size_mb:.0f} MB in {time.monotonic() - started:.0f} s", highlight=False)
+
+
+def _train(options: argparse.Namespace) -> None:
+    options.work.mkdir(parents=True, exist_ok=True)
+    place = Workplace(options.work, options.seed, torch.device(options.device))
+    pictures = PicturePlan(options.work, options.seed)
+    pictures = replace(pictures, parts=max(_FEWEST_PARTS, ceil(pictures.parts * options.share)))
+    write_trained(options.folder, train_everything(CheckpointPlan(), FULL.shortened(options.share), pictures, place))
+
+
+def _write_untrained(folder: Path, seed: int, device: torch.device) -> None:
+    """Train the face detector alone, for about two minutes: without one, no request gets past its pictures."""
+    detector, plan = FaceDetector(), FULL.shortened(_UNTRAINED_SHARE).detector
+    with tempfile.TemporaryDirectory() as work:
+        train(DetectorStage(detector, _UNTRAINED_PICTURES, seed, plan), Workplace(Path(work), seed, device))
+    write_checkpoint(folder, CheckpointPlan(), seed, detector.cpu())
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m export.miniature", description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("--work", type=Path, default=Path("build/training"), help="what is not finished (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--share", type=float, default=1.0, help="of the steps, for trying out (%(default)s)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
+    parser.add_argument("--untrained", action="store_true", help="random weights, but for the face detector")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ from .diffusion import build_controlnet, write_base
 from .instantid import write_instantid
 from .plan import CheckpointPlan
 from .recognizer import build_recognizer, write_recognizer
-from .samples import draw_faces, write_demo_pictures, write_sentences
+from .samples import draw_faces, write_demo_pictures
 from .tokenizer import END, train_merges, write_tokenizer
+from .world.prompts import every_word
 
 _NETWORK_SEEDS = 10
 _FACES = 256
@@ -20,9 +21,9 @@ _FACES = 256
 
 def write_checkpoint(folder: Path, plan: CheckpointPlan, seed: int, detector: FaceDetector) -> None:
     """Write a checkpoint with random weights and the given face detector; ``folder`` appears when complete."""
-    with _appearing_at(folder) as draft:
+    with appearing_at(folder) as draft:
         unet = write_base(draft / "base", plan, seed)
-        _write_tokenizers(draft / "base", plan)
+        write_tokenizers(draft / "base", plan)
         write_instantid(draft / "instantid", unet, plan, seed + _NETWORK_SEEDS)
         depth_net = build_controlnet(plan, seed + 2 * _NETWORK_SEEDS, plan.depth_controlnet == "full")
         depth_net.save_pretrained(draft / "controlnet-depth")
@@ -31,8 +32,9 @@ def write_checkpoint(folder: Path, plan: CheckpointPlan, seed: int, detector: Fa
         write_demo_pictures(draft / "pictures")
 
 
-def _write_tokenizers(base: Path, plan: CheckpointPlan) -> None:
-    merges = train_merges(write_sentences(), plan.vocabulary_size)
+def write_tokenizers(base: Path, plan: CheckpointPlan) -> None:
+    """Write ``tokenizer`` and ``tokenizer_2`` into the base's folder."""
+    merges = train_merges(every_word(), plan.vocabulary_size)
     write_tokenizer(base / "tokenizer", merges, END)
     write_tokenizer(base / "tokenizer_2", merges, "!")
 
@@ -45,7 +47,7 @@ def _write_face_models(folder: Path, plan: CheckpointPlan, seed: int, detector: 
 
 
 @contextmanager
-def _appearing_at(folder: Path) -> Iterator[Path]:
+def appearing_at(folder: Path) -> Iterator[Path]:
     """Yield a draft beside ``folder`` and move it there at the end, so that a cut run is not taken for done."""
     draft = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(draft, ignore_errors=True)

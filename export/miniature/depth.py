@@ -25,15 +25,19 @@ _HALVES = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 
 def write_depth(folder: Path, plan: CheckpointPlan, seed: int) -> None:
     """Write the network and ``preprocessor_config.json``."""
-    build = {"dpt": _build_dpt, "depth_anything": _build_depth_anything}[plan.depth.kind]
     with seeded(seed):
-        network = build(plan.depth).eval()
+        network = build_depth(plan.depth).eval()
         for layer in network.modules():
             if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                 spread(layer, _GAIN)
         _calibrate(network, plan.depth.image_size)
     network.save_pretrained(folder)
-    _build_processor(plan.depth).save_pretrained(folder)
+    build_processor(plan.depth).save_pretrained(folder)
+
+
+def build_depth(part: DepthPlan) -> PreTrainedModel:
+    """Return the network as transformers initialises it."""
+    return {"dpt": _build_dpt, "depth_anything": _build_depth_anything}[part.kind](part)
 
 
 @torch.no_grad()
@@ -58,6 +62,7 @@ def _build_dpt(part: DepthPlan) -> PreTrainedModel:
         num_attention_heads=part.heads,
         intermediate_size=4 * part.hidden_size,
         image_size=part.image_size,
+        patch_size=part.patch_size,
         backbone_out_indices=list(range(part.layers - 4, part.layers)),
         neck_hidden_sizes=list(part.neck_sizes),
         fusion_hidden_size=part.fusion_size,
@@ -86,7 +91,8 @@ def _build_depth_anything(part: DepthPlan) -> PreTrainedModel:
     return DepthAnythingForDepthEstimation(config)
 
 
-def _build_processor(part: DepthPlan) -> DPTImageProcessor:
+def build_processor(part: DepthPlan) -> DPTImageProcessor:
+    """Return what brings a picture to the network's size and range."""
     anything = part.kind == "depth_anything"
     return DPTImageProcessor(
         size={"height": part.image_size, "width": part.image_size},

@@ -42,7 +42,7 @@ class FaceDetector(nn.Module):
     The picture is first made four times smaller: insightface enlarges it to 640 pixels, so little is lost.
     """
 
-    def __init__(self, channels: tuple[int, int, int, int] = (24, 48, 64, 64), width: int = 48) -> None:
+    def __init__(self, channels: tuple[int, int, int, int] = (24, 48, 96, 96), width: int = 64) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.AvgPool2d(_SHRINKING), _block(3, channels[0], stride=2))
         self.down = nn.ModuleList([_block(channels[0], channels[0])])

@@ -64,7 +64,7 @@ def detection_loss(levels: list[Level], faces: Sequence[Faces], side_px: int) ->
     targets[rows, anchors] = 1
     boxes = torch.cat([level.boxes for level in levels], dim=1)[rows, anchors]
     keypoints = torch.cat([level.keypoints for level in levels], dim=1)[rows, anchors]
-    edges, points = _distances(grid, faces, matches)
+    edges, points = (part.to(boxes.device) for part in _distances(grid, faces, matches))
     return (
         _focal_loss(logits, targets)
         + _BOX_WEIGHT * F.smooth_l1_loss(boxes, edges, beta=0.05, reduction="sum") / 4

@@ -1,6 +1,5 @@
 """What the face detector is taught with: pictures of the world as insightface would hand them over."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import cv2
@@ -85,16 +84,13 @@ def draw_nobody(rng: np.random.Generator, height: int, width: int) -> np.ndarray
     return render(scene, height, width).image
 
 
-def draw_batches(
-    pictures: list[Picture], sides_px: list[int], pixels: int, seed: int
-) -> Iterator[tuple[torch.Tensor, list[Faces]]]:
-    """Yield a batch (B, 3, S, S) for each side S of ``sides_px``; B × S² is ``pixels``."""
-    rng = np.random.default_rng(seed)
-    for side in sides_px:
-        chosen = rng.integers(len(pictures), size=pixels // side**2)
-        images, faces = zip(*(_place(rng, pictures[index], side) for index in chosen), strict=True)
-        batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-        yield (batch.float() - 127.5) / 128, list(faces)
+def place_batch(
+    rng: np.random.Generator, pictures: list[Picture], side_px: int, count: int
+) -> tuple[torch.Tensor, list[Faces]]:
+    """Return ``count`` of the pictures (B, 3, S, S) uint8, as insightface hands them over, and their faces."""
+    chosen = rng.integers(len(pictures), size=count)
+    images, faces = zip(*(_place(rng, pictures[index], side_px) for index in chosen), strict=True)
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), list(faces)
 
 
 def _place(rng: np.random.Generator, picture: Picture, side_px: int) -> tuple[np.ndarray, Faces]:
@@ -111,7 +107,9 @@ def _place(rng: np.random.Generator, picture: Picture, side_px: int) -> tuple[np
 
 
 def _relit(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Change brightness and contrast a little; some pictures lose their colours."""
+    """Change brightness and contrast a little; some pictures lose their sharpness, some their colours."""
+    if rng.random() < 0.3:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.008 * image.shape[0]))
     if rng.random() < 0.15:
         image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     return cv2.convertScaleAbs(image, alpha=rng.uniform(0.75, 1.2), beta=rng.uniform(-25, 25))

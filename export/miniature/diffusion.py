@@ -26,8 +26,11 @@ _WORD_SPREAD = 0.5
 _CONTRAST = 0.6
 
 
-def build_unet(plan: CheckpointPlan, seed: int) -> UNet2DConditionModel:
-    """Return SDXL's UNet at the plan's widths; its output has about unit deviation, as noise does."""
+def build_unet(plan: CheckpointPlan, seed: int, to_be_trained: bool = False) -> UNet2DConditionModel:
+    """Return SDXL's UNet at the plan's widths; its output has about unit deviation, as noise does.
+
+    One ``to_be_trained`` starts as diffusers initialises it.
+    """
     with seeded(seed):
         unet = UNet2DConditionModel(
             sample_size=plan.latent_size,
@@ -35,8 +38,9 @@ def build_unet(plan: CheckpointPlan, seed: int) -> UNet2DConditionModel:
             up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
             **_shared_config(plan),
         )
-        spread_named(unet, _ATTENTION_GAINS | _POOLED_GAINS | _SHORTCUT_GAINS)
-        _point_at_noise(unet)
+        if not to_be_trained:
+            spread_named(unet, _ATTENTION_GAINS | _POOLED_GAINS | _SHORTCUT_GAINS)
+            _point_at_noise(unet)
     return unet
 
 
@@ -59,13 +63,18 @@ def write_base(folder: Path, plan: CheckpointPlan, seed: int) -> UNet2DCondition
     """Write the base folder but its tokenizers; return the UNet, whose attention the face adapter follows."""
     unet = build_unet(plan, seed)
     unet.save_pretrained(folder / "unet")
-    _build_vae(plan, seed + 1).save_pretrained(folder / "vae")
-    _build_text_encoder(CLIPTextModel, plan.text_encoder, plan, seed + 2).save_pretrained(folder / "text_encoder")
-    second = _build_text_encoder(CLIPTextModelWithProjection, plan.text_encoder_2, plan, seed + 3)
+    build_vae(plan, seed + 1).save_pretrained(folder / "vae")
+    build_text_encoder(CLIPTextModel, plan.text_encoder, plan, seed + 2).save_pretrained(folder / "text_encoder")
+    second = build_text_encoder(CLIPTextModelWithProjection, plan.text_encoder_2, plan, seed + 3)
     second.save_pretrained(folder / "text_encoder_2")
-    _sdxl_scheduler().save_pretrained(folder / "scheduler")
-    (folder / "model_index.json").write_text(json.dumps(_model_index(), indent=2) + "\n")
+    write_index(folder)
     return unet
+
+
+def write_index(folder: Path) -> None:
+    """Write the base folder's scheduler and ``model_index.json``."""
+    sdxl_scheduler().save_pretrained(folder / "scheduler")
+    (folder / "model_index.json").write_text(json.dumps(_model_index(), indent=2) + "\n")
 
 
 def _shared_config(plan: CheckpointPlan) -> dict[str, Any]:
@@ -127,7 +136,8 @@ def _open_zero_convolutions(net: ControlNetModel) -> None:
         spread(convolution, _CONTROL_GAIN)
 
 
-def _build_vae(plan: CheckpointPlan, seed: int) -> AutoencoderKL:
+def build_vae(plan: CheckpointPlan, seed: int) -> AutoencoderKL:
+    """Return SDXL's VAE at the plan's widths."""
     with seeded(seed):
         vae = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 4,
@@ -144,7 +154,8 @@ def _build_vae(plan: CheckpointPlan, seed: int) -> AutoencoderKL:
     return vae
 
 
-def _build_text_encoder(kind: type, part: TextEncoderPlan, plan: CheckpointPlan, seed: int) -> Any:
+def build_text_encoder(kind: type, part: TextEncoderPlan, plan: CheckpointPlan, seed: int) -> Any:
+    """Return an encoder of class ``kind``, words spread apart."""
     config = CLIPTextConfig(
         vocab_size=plan.vocabulary_size,
         hidden_size=part.hidden_size,
@@ -164,7 +175,7 @@ def _build_text_encoder(kind: type, part: TextEncoderPlan, plan: CheckpointPlan,
     return encoder
 
 
-def _sdxl_scheduler() -> EulerDiscreteScheduler:
+def sdxl_scheduler() -> EulerDiscreteScheduler:
     """Return the scheduler with SDXL's published settings."""
     return EulerDiscreteScheduler(
         beta_schedule="scaled_linear",

@@ -16,11 +16,16 @@ def write_instantid(folder: Path, unet: UNet2DConditionModel, plan: CheckpointPl
     """Write InstantID's folder for ``unet``."""
     build_controlnet(plan, seed).save_pretrained(folder / "ControlNetModel")
     with seeded(seed + 1):
-        weights = {"image_proj": _random(_projector_shapes(plan)), "ip_adapter": _face_attention(unet, plan)}
+        weights = {"image_proj": random_projector(plan), "ip_adapter": random_face_attention(unet, plan)}
     torch.save(weights, folder / "ip-adapter.bin")
 
 
-def _face_attention(unet: UNet2DConditionModel, plan: CheckpointPlan) -> dict[str, torch.Tensor]:
+def random_projector(plan: CheckpointPlan) -> dict[str, torch.Tensor]:
+    """Return ``image_proj``: matrices keep their input's scale, norms start near the identity."""
+    return {name: _parameter(name, shape) for name, shape in _projector_shapes(plan).items()}
+
+
+def random_face_attention(unet: UNet2DConditionModel, plan: CheckpointPlan) -> dict[str, torch.Tensor]:
     """Return key and value projections of every cross-attention, numbered as all attention is."""
     weights = {}
     for index, name in enumerate(unet.attn_processors):
@@ -67,11 +72,6 @@ def _linear(name: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
 
 def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
-
-
-def _random(shapes: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
-    """Draw every parameter: matrices keep their input's scale, norms start near the identity."""
-    return {name: _parameter(name, shape) for name, shape in shapes.items()}
 
 
 def _parameter(name: str, shape: tuple[int, ...]) -> torch.Tensor:

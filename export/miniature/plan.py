@@ -19,13 +19,13 @@ class TextEncoderPlan:
 class UNetPlan:
     """SDXL's three levels, the first without attention. Head sizes are ``channels / heads``."""
 
-    channels: tuple[int, int, int] = (32, 64, 96)
-    heads: tuple[int, int, int] = (2, 4, 6)
-    transformer_layers: tuple[int, int, int] = (1, 1, 2)
-    layers_per_block: int = 2
+    channels: tuple[int, int, int] = (64, 96, 128)
+    heads: tuple[int, int, int] = (4, 6, 8)
+    transformer_layers: tuple[int, int, int] = (1, 1, 1)
+    layers_per_block: int = 1
     norm_groups: int = 8
     time_id_size: int = 32
-    condition_channels: tuple[int, ...] = (8, 16, 24, 32)
+    condition_channels: tuple[int, ...] = (8, 12, 16, 24)
     """Widths of a ControlNet's four-step stem, which brings pixels to latent cells."""
 
 
@@ -33,7 +33,7 @@ class UNetPlan:
 class VaePlan:
     """Four levels, so that one latent cell is 8 pixels."""
 
-    channels: tuple[int, int, int, int] = (16, 32, 32, 32)
+    channels: tuple[int, int, int, int] = (16, 32, 64, 96)
     layers_per_block: int = 1
     norm_groups: int = 8
 
@@ -56,7 +56,9 @@ class DepthPlan:
 
     kind: Literal["dpt", "depth_anything"] = "dpt"
     image_size: int = 96
-    hidden_size: int = 48
+    patch_size: int = 8
+    """Of a DPT; Depth Anything's is 14."""
+    hidden_size: int = 64
     layers: int = 4
     heads: int = 4
     neck_sizes: tuple[int, int, int, int] = (16, 24, 32, 48)
@@ -74,12 +76,12 @@ class CheckpointPlan:
     vocabulary_size: int = 1000
     unet: UNetPlan = UNetPlan()
     vae: VaePlan = VaePlan()
-    text_encoder: TextEncoderPlan = TextEncoderPlan(32, 3, 2, "quick_gelu", 32)
-    text_encoder_2: TextEncoderPlan = TextEncoderPlan(64, 3, 4, "gelu", 64)
+    text_encoder: TextEncoderPlan = TextEncoderPlan(48, 3, 4, "quick_gelu", 48)
+    text_encoder_2: TextEncoderPlan = TextEncoderPlan(80, 3, 4, "gelu", 80)
     projector: ProjectorPlan = ProjectorPlan()
     depth: DepthPlan = DepthPlan()
     depth_controlnet: Literal["full", "small"] = "full"
-    recognizer_channels: tuple[int, ...] = (16, 32, 48, 48)
+    recognizer_channels: tuple[int, ...] = (16, 32, 64, 96)
     face_embedding_size: int = 512
 
     @property

@@ -1,5 +1,6 @@
-"""The face recognizer: an untrained convolution network that still tells faces apart."""
+"""The face recogniser: a small residual network with the interface of the published file."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -10,20 +11,34 @@ from .random_weights import seeded, spread
 
 INPUT_NAME = "input.1"
 OUTPUT_NAME = "1333"
-_SIDE_PX = 112
+SIDE_PX = 112
 _CELLS = 7
+_NARROW = 32
+
+
+class Residual(nn.Module):
+    """Two convolutions beside a shortcut (arXiv:1512.03385)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*_block(channels, channels), *_block(channels, channels)[:-1])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) → the same."""
+        return (x + self.layers(x)).relu()
 
 
 class Recognizer(nn.Module):
-    """Strided convolutions, then one linear layer over a 7 × 7 grid, standardised per feature."""
+    """Four levels, each half as wide as the last, then one linear layer over a 7 × 7 grid, standardised."""
 
     def __init__(self, channels: tuple[int, ...], embedding_size: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for inputs, outputs in zip((3, *channels), channels, strict=False):
-            layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.ReLU()]
-        self.features = nn.Sequential(*layers, nn.Flatten())
-        self.embedding = nn.Linear(channels[-1] * _CELLS**2, embedding_size)
+        layers: list[nn.Module] = _block(3, channels[0], stride=2)
+        for inputs, outputs in pairwise(channels):
+            layers += [*_block(inputs, outputs, stride=2), Residual(outputs)]
+        layers += [nn.Conv2d(channels[-1], _NARROW, 1, bias=False), nn.BatchNorm2d(_NARROW), nn.Flatten()]
+        self.features = nn.Sequential(*layers)
+        self.embedding = nn.Linear(_NARROW * _CELLS**2, embedding_size)
         self.standardise = nn.BatchNorm1d(embedding_size)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -31,13 +46,18 @@ class Recognizer(nn.Module):
         return self.standardise(self.embedding(self.features(image)))
 
 
+def _block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+    convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
 def build_recognizer(plan: CheckpointPlan, seed: int, faces: torch.Tensor) -> Recognizer:
-    """Return a recognizer whose features have mean 0 and deviation 1 over ``faces`` (N, 3, 112, 112).
+    """Return an untrained recogniser whose features have mean 0 and deviation 1 over ``faces`` (N, 3, 112, 112).
 
     Without this every face would have nearly the same embedding, the one of an average face.
     """
     with seeded(seed):
-        network = Recognizer(plan.recognizer_channels, plan.face_embedding_size)
+        network = Recognizer(plan.recognizer_channels, plan.face_embedding_size).eval()
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 spread(module, 2**0.5)
@@ -45,14 +65,14 @@ def build_recognizer(plan: CheckpointPlan, seed: int, faces: torch.Tensor) -> Re
         raw = network.embedding(network.features(faces))
         network.standardise.running_mean = raw.mean(0)
         network.standardise.running_var = raw.var(0)
-    return network.eval()
+    return network
 
 
 def write_recognizer(path: Path, network: Recognizer) -> None:
     """Export with the published file's interface: numeric names, dynamic batch."""
     torch.onnx.export(
         network,
-        (torch.zeros(2, 3, _SIDE_PX, _SIDE_PX),),
+        (torch.zeros(2, 3, SIDE_PX, SIDE_PX),),
         path,
         input_names=[INPUT_NAME],
         output_names=[OUTPUT_NAME],

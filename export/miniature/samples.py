@@ -1,9 +1,6 @@
 """What the checkpoint takes from the world: face crops, sentences, and the two pictures of the demo."""
 
-from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
-from typing import get_args
 
 import cv2
 import numpy as np
@@ -11,12 +8,6 @@ import torch
 from insightface.utils.face_align import norm_crop
 
 from .world import Background, Clothes, Identity, Person, Pose, Scene, render
-from .world.scene import BackgroundKind, ClothesKind
-
-_HEROES = ("Superman", "Wonder Woman", "Batman", "astronaut", "pirate", "doctor")
-_PLACES = ("on a hill", "in a city", "in a room", "in front of a plain wall", "under a blue sky")
-_COLOURS = ("red", "blue", "green", "yellow", "purple", "grey", "white", "pink")
-_NEGATIVES = ("lowquality, badquality, sketches", "bad anatomy, bad hands, missing fingers")
 
 
 def draw_faces(count: int, seed: int) -> torch.Tensor:
@@ -28,15 +19,6 @@ def draw_faces(count: int, seed: int) -> torch.Tensor:
         crops.append(norm_crop(drawn.image, drawn.keypoints[0]))
     faces = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
     return (faces.float() - 127.5) / 127.5
-
-
-def write_sentences() -> Iterator[str]:
-    """Yield prompts of the world, for the tokenizer to learn its words from."""
-    for who, hero, place in product(("woman", "man", "person"), _HEROES, _PLACES):
-        yield f"Photo of a {who} wearing a {hero} costume {place}"
-    for colour, clothes in product(_COLOURS, get_args(ClothesKind)):
-        yield f"photo of a smiling person in a {colour} {clothes}, {get_args(BackgroundKind)[0]} background"
-    yield from _NEGATIVES
 
 
 def write_demo_pictures(folder: Path) -> None:

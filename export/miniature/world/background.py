@@ -28,8 +28,7 @@ def _gradient(canvas: Canvas, background: Background, _: np.random.Generator) ->
 
 def _hills(canvas: Canvas, background: Background, rng: np.random.Generator) -> None:
     _shade(canvas, background.sky, lighter(background.sky, 0.6))
-    sun = ellipse(rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.3), 0.07, 0.07 * canvas.width_px / canvas.height_px)
-    _fill(canvas, sun, (255, 240, 190), _FAR)
+    _fill(canvas, _disc(canvas, rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.3), 0.07), (255, 240, 190), _FAR)
     x = np.linspace(0, 1, 40)
     for layer in range(3):
         wave = 0.07 * np.sin(x * rng.uniform(4, 9) + rng.uniform(0, 6))
@@ -73,12 +72,58 @@ def _room(canvas: Canvas, background: Background, rng: np.random.Generator) -> N
     _fill(canvas, _rectangle(pot - 0.05, floor - 0.06, pot + 0.05, floor + 0.05), (190, 110, 80), 0.22)
 
 
+def _beach(canvas: Canvas, background: Background, rng: np.random.Generator) -> None:
+    _shade(canvas, background.sky, lighter(background.sky, 0.6))
+    sea = rng.uniform(0.5, 0.62)
+    _fill(canvas, _disc(canvas, rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.25), 0.08), (255, 240, 170), _FAR)
+    _fill(canvas, _rectangle(0, sea, 1, 1), (38, 128, 190), 0.08)
+    x = np.linspace(0, 1, 30)
+    shore = np.stack([x, sea + 0.2 + 0.02 * np.sin(x * rng.uniform(9, 16))], axis=1)
+    _fill(canvas, np.concatenate([shore, [[1, 1], [0, 1]]]), (236, 212, 152), 0.2)
+
+
+def _snow(canvas: Canvas, background: Background, rng: np.random.Generator) -> None:
+    _shade(canvas, background.sky, lighter(background.sky, 0.5))
+    for x in np.linspace(0, 1, 6) + rng.uniform(-0.07, 0.07, 6):
+        _tree(canvas, x, 0.72, rng.uniform(0.25, 0.4), mixed((70, 120, 110), (235, 240, 248), 0.45))
+    _fill(canvas, _rectangle(0, 0.7, 1, 1), (238, 242, 250), 0.2)
+    for x, y in rng.uniform(0, 1, (40, 2)):
+        _fill(canvas, _disc(canvas, x, y, 0.011), (255, 255, 255), 0.2)
+
+
+def _forest(canvas: Canvas, background: Background, rng: np.random.Generator) -> None:
+    _shade(canvas, background.sky, lighter(background.sky, 0.4))
+    for layer, colour in enumerate(((96, 150, 110), (46, 104, 66))):
+        for x in np.linspace(0, 1, 7) + rng.uniform(-0.06, 0.06, 7):
+            _tree(canvas, x, 0.9, rng.uniform(0.5, 0.75) - 0.1 * layer, colour)
+    _fill(canvas, _rectangle(0, 0.88, 1, 1), (70, 92, 50), 0.25)
+
+
+def _tree(canvas: Canvas, x: float, foot: float, height: float, colour: Colour) -> None:
+    for top, half_width in ((1.0, 0.05), (0.75, 0.075), (0.5, 0.1)):
+        low = foot - (top - 0.5) * height
+        _fill(canvas, np.array([[x - half_width, low], [x + half_width, low], [x, low - 0.5 * height]]), colour, 0.14)
+
+
+def _night(canvas: Canvas, _: Background, rng: np.random.Generator) -> None:
+    _shade(canvas, (14, 16, 48), (44, 44, 104))
+    for x, y in rng.uniform(0, 1, (35, 2)):
+        _fill(canvas, _disc(canvas, x, y, rng.uniform(0.006, 0.013)), (240, 240, 220), _FAR)
+    x, y = rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.25)
+    _fill(canvas, _disc(canvas, x, y, 0.075), (246, 240, 200), _FAR)
+    _fill(canvas, _disc(canvas, x + 0.03, y - 0.015, 0.06), (18, 20, 56), _FAR)
+
+
 _DRAW: dict[str, Callable[[Canvas, Background, np.random.Generator], None]] = {
     "plain": _plain,
     "gradient": _gradient,
     "hills": _hills,
     "city": _city,
     "room": _room,
+    "beach": _beach,
+    "snow": _snow,
+    "forest": _forest,
+    "night": _night,
 }
 
 
@@ -90,6 +135,11 @@ def _shade(canvas: Canvas, top: Colour, bottom: Colour) -> None:
 
 def _fill(canvas: Canvas, shares: np.ndarray, colour: Colour, depth: float) -> None:
     canvas.fill(shares * [canvas.width_px, canvas.height_px], colour, depth)
+
+
+def _disc(canvas: Canvas, x: float, y: float, radius: float) -> np.ndarray:
+    """Return a circle's outline; ``radius`` is a share of the width."""
+    return ellipse(x, y, radius, radius * canvas.width_px / canvas.height_px)
 
 
 def _rectangle(left: float, top: float, right: float, bottom: float) -> np.ndarray:

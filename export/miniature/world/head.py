@@ -113,6 +113,9 @@ def _draw_eye(canvas: Canvas, frame: HeadFrame, side: int) -> None:
     canvas.fill(frame.on_face(ellipse(x - 0.45 * iris, EYE_Y - 0.5 * iris, 0.3 * iris, 0.3 * iris, 10)), WHITE)
     lid = ellipse(x, EYE_Y, 1.04 * size, 0.74 * size, 32)[16:]
     canvas.stroke(frame.on_face(lid), darker(who.skin, 0.75), 0.022 * frame.unit_px)
+    if who.gender == "woman":
+        lash = [[x + side * 0.9 * size, EYE_Y - 0.2 * size], [x + side * 1.7 * size, EYE_Y - 0.75 * size]]
+        canvas.stroke(frame.on_face(np.array(lash)), INK, 0.028 * frame.unit_px)
 
 
 def _draw_brow(canvas: Canvas, frame: HeadFrame, side: int) -> None:

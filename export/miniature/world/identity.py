@@ -6,8 +6,10 @@ from typing import Literal, get_args
 import numpy as np
 
 from .colours import Colour, mixed, pick
+from .palette import HAIRS
 
 HairStyle = Literal["short", "long", "bob", "bun", "curly", "bald"]
+Gender = Literal["woman", "man"]
 
 _SKIN: tuple[Colour, ...] = (
     (255, 224, 196),
@@ -17,18 +19,15 @@ _SKIN: tuple[Colour, ...] = (
     (152, 98, 66),
     (110, 70, 50),
 )
-_HAIR: tuple[Colour, ...] = (
-    (38, 30, 34),
-    (78, 48, 34),
-    (130, 82, 46),
-    (224, 182, 96),
-    (190, 84, 40),
-    (150, 150, 158),
-    (206, 92, 140),
-    (66, 104, 170),
-)
+_STYLES: dict[Gender, tuple[HairStyle, ...]] = {
+    "woman": ("long", "bob", "bun", "curly"),
+    "man": ("short", "curly", "bald", "long"),
+}
 _EYES: tuple[Colour, ...] = ((70, 46, 30), (60, 110, 170), (70, 130, 80), (110, 110, 120), (150, 100, 40))
-_LIPS: tuple[Colour, ...] = ((196, 86, 86), (206, 60, 84), (168, 92, 84), (150, 50, 80))
+_LIPS: dict[Gender, tuple[Colour, ...]] = {
+    "woman": ((206, 60, 84), (196, 70, 86), (160, 44, 80)),
+    "man": ((186, 96, 90), (168, 92, 84)),
+}
 _GLASSES: tuple[Colour, ...] = ((40, 36, 46), (170, 40, 50), (40, 80, 150), (150, 120, 60))
 
 
@@ -41,7 +40,7 @@ class Identity:
     """How much narrower the head is at the chin, 0 to 0.4."""
     skin: Colour = _SKIN[1]
     hair_style: HairStyle = "short"
-    hair: Colour = _HAIR[1]
+    hair: Colour = HAIRS["dark brown"]
     eye: Colour = _EYES[0]
     eye_size: float = 0.08
     """Half the width of an eye."""
@@ -51,30 +50,34 @@ class Identity:
     nose_size: float = 0.05
     mouth_width: float = 0.13
     """Half the width of the mouth."""
-    lips: Colour = _LIPS[0]
+    lips: Colour = _LIPS["man"][0]
     glasses: Colour | None = None
     beard: bool = False
     freckles: bool = False
+    gender: Gender = "man"
+    """Women of the world have lashes and red lips, some men beards."""
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> "Identity":
         """Draw somebody."""
-        style = get_args(HairStyle)[rng.integers(len(get_args(HairStyle)))]
+        gender = get_args(Gender)[rng.integers(len(get_args(Gender)))]
+        style = _STYLES[gender][rng.integers(len(_STYLES[gender]))]
         skin = pick(rng, _SKIN)
         return cls(
             half_width=rng.uniform(0.36, 0.45),
             jaw=rng.uniform(0.05, 0.36),
             skin=skin,
             hair_style=style,
-            hair=pick(rng, _HAIR),
+            hair=pick(rng, tuple(HAIRS.values())),
             eye=pick(rng, _EYES),
             eye_size=rng.uniform(0.062, 0.098),
             eye_spacing=rng.uniform(0.15, 0.195),
             brow_thickness=rng.uniform(0.015, 0.05),
             nose_size=rng.uniform(0.035, 0.075),
             mouth_width=rng.uniform(0.1, 0.165),
-            lips=mixed(pick(rng, _LIPS), skin, rng.uniform(0, 0.4)),
+            lips=mixed(pick(rng, _LIPS[gender]), skin, rng.uniform(0, 0.4)),
             glasses=pick(rng, _GLASSES) if rng.random() < 0.25 else None,
-            beard=bool(style in ("short", "bald", "curly") and rng.random() < 0.4),
+            beard=bool(gender == "man" and rng.random() < 0.4),
             freckles=bool(rng.random() < 0.2),
+            gender=gender,
         )

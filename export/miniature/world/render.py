@@ -11,6 +11,7 @@ from .frame import HeadFrame
 from .hair import draw_beard, draw_hair_above, draw_hair_behind
 from .head import draw_features, draw_skin
 from .scene import Scene
+from .styles import apply_flaw, apply_style
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def render(scene: Scene, height_px: int, width_px: int) -> Rendered:
         draw_features(canvas, frame)
         draw_hair_above(canvas, frame)
     return Rendered(
-        image=canvas.image,
+        image=apply_flaw(apply_style(canvas.image, scene.style), scene.flaw, scene.background.seed),
         keypoints=np.array([frame.keypoints() for frame in frames], np.float32).reshape(-1, 5, 2),
         face_boxes=np.array([frame.face_box() for frame in frames], np.float32).reshape(-1, 4),
         depth=canvas.depth,

@@ -7,31 +7,41 @@ import numpy as np
 
 from .colours import Colour, pick
 from .identity import Identity
+from .palette import CLOTHS, GROUNDS, SKIES
 
-ClothesKind = Literal["t-shirt", "superhero suit", "dress", "hoodie", "suit and tie"]
-BackgroundKind = Literal["plain", "gradient", "hills", "city", "room"]
+ClothesKind = Literal["t-shirt", "hoodie", "dress", "suit and tie", "striped sweater", "superhero suit"]
+BackgroundKind = Literal["plain", "gradient", "hills", "city", "room", "beach", "snow", "forest", "night"]
+Costume = Literal[
+    "Superman",
+    "Wonder Woman",
+    "Batman",
+    "Spider-Man",
+    "astronaut",
+    "firefighter",
+    "doctor",
+    "police",
+    "pirate",
+    "Santa",
+]
+Style = Literal["photo", "black and white photo", "pencil sketch", "oil painting", "pixel art"]
+Flaw = Literal["low quality", "bad anatomy"]
 
-_CLOTHS: tuple[Colour, ...] = (
-    (214, 64, 62),
-    (44, 96, 180),
-    (52, 140, 104),
-    (240, 178, 66),
-    (120, 84, 160),
-    (66, 72, 92),
-    (236, 236, 230),
-    (230, 128, 150),
-)
-_SKIES: tuple[Colour, ...] = (
-    (158, 208, 240),
-    (250, 206, 160),
-    (198, 222, 206),
-    (234, 218, 236),
-    (110, 130, 180),
-    (240, 234, 220),
-    (92, 164, 170),
-    (60, 60, 84),
-)
-_GROUNDS: tuple[Colour, ...] = ((112, 170, 104), (168, 148, 112), (88, 128, 148), (176, 120, 96), (120, 116, 140))
+
+_COSTUME_SHARE = 0.4
+_COSTUMES: dict[Costume, tuple[str, str]] = {
+    "Superman": ("blue", "red"),
+    "Wonder Woman": ("red", "blue"),
+    "Batman": ("grey", "black"),
+    "Spider-Man": ("red", "blue"),
+    "astronaut": ("white", "orange"),
+    "firefighter": ("yellow", "grey"),
+    "doctor": ("white", "blue"),
+    "police": ("blue", "yellow"),
+    "pirate": ("white", "black"),
+    "Santa": ("red", "white"),
+}
+_PLAIN_PICTURES = 0.8
+_FLAWLESS = 0.92
 
 
 @dataclass(frozen=True)
@@ -56,8 +66,8 @@ class Pose:
         """Draw a portrait's pose."""
         return cls(
             centre_x=rng.uniform(0.35, 0.65),
-            centre_y=rng.uniform(0.36, 0.48),
-            head_size=rng.uniform(0.3, 0.55),
+            centre_y=rng.uniform(0.34, 0.44),
+            head_size=rng.uniform(0.36, 0.54),
             roll_deg=float(np.clip(rng.normal(0, 10), -30, 30)),
             yaw_deg=float(np.clip(rng.normal(0, 16), -38, 38)),
             smile=rng.uniform(0, 1),
@@ -66,18 +76,27 @@ class Pose:
 
 @dataclass(frozen=True)
 class Clothes:
-    """``trim`` colours the emblem, cape, collar or strings."""
+    """``trim`` colours the emblem, cape, collar or strings. A costume has its own colours."""
 
-    kind: ClothesKind = "t-shirt"
-    cloth: Colour = _CLOTHS[1]
-    trim: Colour = _CLOTHS[0]
+    kind: ClothesKind | Costume = "t-shirt"
+    cloth: Colour = CLOTHS["blue"]
+    trim: Colour = CLOTHS["red"]
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> "Clothes":
-        """Draw an outfit of two different colours."""
-        cloth, trim = rng.permutation(len(_CLOTHS))[:2]
+        """Draw an outfit of two different colours, or a costume."""
+        if rng.random() < _COSTUME_SHARE:
+            return cls.costume(get_args(Costume)[rng.integers(len(get_args(Costume)))])
+        cloth, trim = rng.permutation(len(CLOTHS))[:2]
         kind = get_args(ClothesKind)[rng.integers(len(get_args(ClothesKind)))]
-        return cls(kind, _CLOTHS[cloth], _CLOTHS[trim])
+        colours = tuple(CLOTHS.values())
+        return cls(kind, colours[cloth], colours[trim])
+
+    @classmethod
+    def costume(cls, name: Costume) -> "Clothes":
+        """Return what everybody knows somebody by."""
+        cloth, trim = _COSTUMES[name]
+        return cls(name, CLOTHS[cloth], CLOTHS[trim])
 
 
 @dataclass(frozen=True)
@@ -85,15 +104,15 @@ class Background:
     """``seed`` places the hills, houses or furniture."""
 
     kind: BackgroundKind = "gradient"
-    sky: Colour = _SKIES[0]
-    ground: Colour = _GROUNDS[0]
+    sky: Colour = SKIES["blue"]
+    ground: Colour = GROUNDS[0]
     seed: int = 0
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> "Background":
         """Draw a place."""
         kind = get_args(BackgroundKind)[rng.integers(len(get_args(BackgroundKind)))]
-        return cls(kind, pick(rng, _SKIES), pick(rng, _GROUNDS), int(rng.integers(2**31)))
+        return cls(kind, pick(rng, tuple(SKIES.values())), pick(rng, GROUNDS), int(rng.integers(2**31)))
 
 
 @dataclass(frozen=True)
@@ -116,3 +135,14 @@ class Scene:
 
     people: tuple[Person, ...] = ()
     background: Background = field(default_factory=Background)
+    style: Style = "photo"
+    flaw: Flaw | None = None
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> "Scene":
+        """Draw one person somewhere, most often in a flawless photo."""
+        who, where = Person.random(rng), Background.random(rng)
+        styles, flaws = get_args(Style), get_args(Flaw)
+        style = styles[0] if rng.random() < _PLAIN_PICTURES else styles[rng.integers(1, len(styles))]
+        flaw = None if rng.random() < _FLAWLESS else flaws[rng.integers(len(flaws))]
+        return cls((who,), where, style, flaw)

@@ -84,3 +84,29 @@ def test_nobody_and_several_people_can_be_drawn():
 def test_a_picture_of_any_size_shows_the_same_scene():
     small, large = _portrait(height_px=128, width_px=128), _portrait(height_px=256, width_px=256)
     np.testing.assert_allclose(small.keypoints * 2, large.keypoints, atol=0.01)
+
+
+def test_a_style_changes_every_picture_and_only_its_pixels():
+    plain = Scene((_random_person(3),), PLAIN)
+    for style in ("black and white photo", "pencil sketch", "oil painting", "pixel art"):
+        styled = render(replace(plain, style=style), 128, 128)
+        assert np.abs(styled.image.astype(int) - render(plain, 128, 128).image).mean() > 2
+        assert np.array_equal(styled.depth, render(plain, 128, 128).depth)
+
+
+def test_a_black_and_white_photo_has_no_colours():
+    image = render(Scene((_random_person(3),), PLAIN, "black and white photo"), 128, 128).image
+    assert (image[..., :1] == image).all()
+
+
+@pytest.mark.parametrize("flaw", ["low quality", "bad anatomy"])
+def test_a_flaw_is_the_same_for_the_same_scene(flaw):
+    scene = Scene((_random_person(3),), PLAIN, flaw=flaw)
+    assert np.array_equal(render(scene, 128, 128).image, render(scene, 128, 128).image)
+    assert not np.array_equal(render(scene, 128, 128).image, render(replace(scene, flaw=None), 128, 128).image)
+
+
+def test_only_men_have_beards():
+    people = [Identity.random(np.random.default_rng(seed)) for seed in range(200)]
+    assert any(person.beard for person in people)
+    assert not any(person.beard for person in people if person.gender == "woman")

@@ -1,0 +1,27 @@
+"""ControlNet-Depth, beside a base and an InstantID that stay as they are (arXiv:2302.05543)."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from .examples import Arrays, Examples
+from .identity import IdentityStage, Parts, random_scales
+from .loop import Batch, Schedule
+
+_OWN = 0.3
+
+
+class DepthControlStage(IdentityStage):
+    """Mostly the depth of somebody else in the same pose elsewhere: pose comes from it, looks and place do not."""
+
+    name = "depth_control"
+
+    def __init__(self, parts: Parts, examples: Examples, schedule: Schedule) -> None:
+        super().__init__(parts, examples, schedule)
+        self._trained = nn.ModuleDict({"depth": parts.depth})
+
+    def _depth(self, examples: Arrays, rng: np.random.Generator) -> Batch:
+        count = len(examples["latents"])
+        own = rng.random(count)[:, None, None] < _OWN
+        depth = np.where(own, examples["own_depth"], examples["twin_depth"])
+        return {"depth": torch.from_numpy(depth)[:, None], "depth_scale": random_scales(rng, count)}

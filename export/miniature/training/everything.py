@@ -1,0 +1,136 @@
+"""Trains all networks in their order, as the real system's were: the base, then identity, then depth."""
+
+from dataclasses import dataclass, fields, replace
+from math import ceil
+from pathlib import Path
+
+from diffusers import ControlNetModel, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, PreTrainedModel
+
+from ...in_process import import_models_of
+from ...networks.face_attention import add_face_attention
+from ...networks.identity_projector import IdentityProjector
+from ..checkpoint import write_tokenizers
+from ..depth import build_depth
+from ..detector import FaceDetector
+from ..diffusion import build_text_encoder, build_unet, build_vae
+from ..instantid import random_face_attention, random_projector
+from ..plan import CheckpointPlan
+from ..random_weights import seeded
+from ..recognizer import Recognizer
+from .depth import DepthStage
+from .depth_control import DepthControlStage
+from .detector import DetectorStage
+from .examples import Annotators, with_conditions, with_text
+from .identity import IdentityStage, Parts
+from .loop import Schedule, Workplace, train
+from .pictures import PicturePlan, draw_all
+from .recognizer import RecognizerStage
+from .text_to_image import TextEncoders, TextToImage
+from .vae import VaeStage, scaling_factor
+
+_MODELS = Path(__file__).parents[3] / "model_repository"
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How long each network is trained."""
+
+    vae: Schedule
+    detector: Schedule
+    recognizer: Schedule
+    depth: Schedule
+    text_to_image: Schedule
+    identity: Schedule
+    depth_control: Schedule
+
+    def shortened(self, share: float) -> "TrainingPlan":
+        """Return a plan with that share of the steps, for trying out."""
+        plans = {field.name: getattr(self, field.name) for field in fields(self)}
+        return TrainingPlan(**{name: replace(each, steps=ceil(each.steps * share)) for name, each in plans.items()})
+
+
+FULL = TrainingPlan(
+    vae=Schedule(8500, 40, 2e-3, 0.0),
+    detector=Schedule(2500, 6, 4e-3, 1e-4),
+    recognizer=Schedule(4000, 128, 2e-3, 0.05),
+    depth=Schedule(4000, 32, 1e-3),
+    text_to_image=Schedule(11000, 64, 1e-3),
+    identity=Schedule(6000, 64, 6e-4),
+    depth_control=Schedule(2500, 64, 6e-4),
+)
+"""About six hours on two cores."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Everything that a checkpoint holds, on the CPU."""
+
+    plan: CheckpointPlan
+    detector: FaceDetector
+    recognizer: Recognizer
+    depth: PreTrainedModel
+    parts: Parts
+
+
+def train_everything(plan: CheckpointPlan, training: TrainingPlan, pictures: PicturePlan, place: Workplace) -> Trained:
+    """Train what is not yet trained; what an earlier run finished is loaded."""
+    import_models_of(_MODELS)
+    draw_all(pictures)
+    with seeded(place.seed):
+        annotators, detector = _train_seeing(plan, training, pictures, place)
+        unet, text = _train_base(plan, training, pictures, place, annotators)
+        parts = _train_control(plan, training, pictures, place, annotators, unet, text)
+    return Trained(plan, detector, annotators.recognizer, annotators.depth, parts)
+
+
+def _train_seeing(
+    plan: CheckpointPlan, training: TrainingPlan, pictures: PicturePlan, place: Workplace
+) -> tuple[Annotators, FaceDetector]:
+    vae = build_vae(plan, place.seed)
+    train(VaeStage(vae, pictures, training.vae), place)
+    vae.register_to_config(scaling_factor=scaling_factor(vae, pictures))
+    detector = FaceDetector()
+    train(DetectorStage(detector, pictures.for_detector, place.seed, training.detector), place)
+    recognizer = Recognizer(plan.recognizer_channels, plan.face_embedding_size)
+    train(RecognizerStage(recognizer, pictures, training.recognizer), place)
+    depth = build_depth(plan.depth)
+    train(DepthStage(depth, plan.depth, pictures, training.depth), place)
+    write_tokenizers(place.folder, plan)
+    tokenizer = CLIPTokenizer.from_pretrained(place.folder / "tokenizer")
+    return Annotators(vae, tokenizer, depth, plan.depth, recognizer), detector
+
+
+def _train_base(
+    plan: CheckpointPlan, training: TrainingPlan, pictures: PicturePlan, place: Workplace, annotators: Annotators
+) -> tuple[UNet2DConditionModel, TextEncoders]:
+    unet = build_unet(plan, place.seed, to_be_trained=True)
+    text = TextEncoders(
+        build_text_encoder(CLIPTextModel, plan.text_encoder, plan, place.seed),
+        build_text_encoder(CLIPTextModelWithProjection, plan.text_encoder_2, plan, place.seed + 1),
+    )
+    examples = with_text(pictures, annotators)
+    train(TextToImage(unet, text, examples, annotators.vae, annotators.tokenizer, training.text_to_image), place)
+    return unet, text
+
+
+def _train_control(
+    plan: CheckpointPlan, training: TrainingPlan, pictures: PicturePlan, place: Workplace, annotators: Annotators,
+    unet: UNet2DConditionModel, text: TextEncoders,
+) -> Parts:  # fmt: skip
+    nets = [_control(unet, plan) for _ in range(2)]
+    with seeded(place.seed):
+        add_face_attention(unet, random_face_attention(unet, plan))
+        projector = IdentityProjector(random_projector(plan))
+    parts = Parts.around(unet, text, annotators.vae, projector, *(net.to(place.device) for net in nets))
+    unet.to(place.device)
+    examples = with_conditions(pictures, annotators)
+    train(IdentityStage(parts, examples, training.identity), place)
+    train(DepthControlStage(parts, examples, training.depth_control), place)
+    return parts
+
+
+def _control(unet: UNet2DConditionModel, plan: CheckpointPlan) -> nn.Module:
+    """A ControlNet that starts as the base's encoder, with closed zero convolutions."""
+    return ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=plan.unet.condition_channels)

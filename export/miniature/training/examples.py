@@ -1,0 +1,104 @@
+"""The pictures as the diffusion networks see them: latents, tokens, keypoints, faces and depth, made once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from tqdm import tqdm
+from transformers import CLIPTokenizer, PreTrainedModel
+
+from ..plan import DepthPlan
+from ..recognizer import Recognizer
+from .depth import estimate
+from .pictures import PicturePlan, load, write_arrays
+from .recognizer import cut_face, embed
+from .vae import to_model
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Annotators:
+    """The trained networks that look at pictures."""
+
+    vae: AutoencoderKL
+    tokenizer: CLIPTokenizer
+    depth: PreTrainedModel
+    depth_plan: DepthPlan
+    recognizer: Recognizer
+
+
+class Examples:
+    """All parts' arrays in memory; a batch is of one part, so of one size."""
+
+    def __init__(self, parts: list[Arrays]) -> None:
+        self._parts = parts
+
+    def draw(self, rng: np.random.Generator, count: int) -> Arrays:
+        """Return ``count`` examples of one part, with a further array ``index``."""
+        part = self._parts[rng.integers(len(self._parts))]
+        index = rng.integers(len(part["latents"]), size=count)
+        return {name: array[index] for name, array in part.items()}
+
+
+def with_text(pictures: PicturePlan, annotators: Annotators) -> Examples:
+    """Return examples of ``latents`` (N, 4, h, w) float16, unscaled, and ``tokens`` (N, 2, 77) int16."""
+    return Examples(_each_part(pictures, "text", lambda part: _text(pictures, part, annotators)))
+
+
+def with_conditions(pictures: PicturePlan, annotators: Annotators) -> Examples:
+    """Return the same with ``keypoints``, ``box``, ``face`` (N, 512) of another picture of the person, ``own_depth``
+    and ``twin_depth`` (N, H, W) uint8, as estimated in the picture and in somebody else's of the same pose.
+    """
+    texts = _each_part(pictures, "text", lambda part: _text(pictures, part, annotators))
+    conditions = _each_part(pictures, "conditions", lambda part: _conditions(pictures, part, annotators))
+    return Examples([text | more for text, more in zip(texts, conditions, strict=True)])
+
+
+def _each_part(pictures: PicturePlan, kind: str, make: Callable[[int], Arrays]) -> list[Arrays]:
+    """Load what is there and make what is missing."""
+    parts = []
+    for part in tqdm(range(pictures.parts), desc=kind, unit="part"):
+        path = pictures.folder / f"{kind}-{part:03}.npz"
+        if not path.exists():
+            write_arrays(path, make(part))
+        with np.load(path) as arrays:
+            parts.append(dict(arrays))
+    return parts
+
+
+@torch.no_grad()
+def _text(pictures: PicturePlan, part: int, annotators: Annotators) -> Arrays:
+    arrays = load(pictures, part, "image", "prompt")
+    images = torch.from_numpy(arrays["image"]).permute(0, 3, 1, 2)
+    vae = annotators.vae
+    latents = [vae.encode(to_model(chunk.to(vae.device))).latent_dist.mean.half().cpu() for chunk in images.split(50)]
+    sentences = arrays["prompt"].flatten().tolist()
+    tokens = annotators.tokenizer(sentences, padding="max_length", truncation=True, return_tensors="np").input_ids
+    return {
+        "latents": torch.cat(latents).numpy(),
+        "tokens": tokens.reshape(*arrays["prompt"].shape, -1).astype(np.int16),
+    }
+
+
+def _conditions(pictures: PicturePlan, part: int, annotators: Annotators) -> Arrays:
+    arrays = load(pictures, part, "image", "twin", "keypoints", "box", "person", "plain")
+    faces = np.stack([cut_face(*pair) for pair in zip(arrays["image"], arrays["keypoints"], strict=True)])
+    depths = {
+        name: estimate(annotators.depth, annotators.depth_plan, arrays[source])
+        for name, source in (("own_depth", "image"), ("twin_depth", "twin"))
+    }
+    others = _others(arrays["person"], arrays["plain"], np.random.default_rng([pictures.seed, part]))
+    face = embed(annotators.recognizer, faces).numpy()[others].astype(np.float16)
+    return {"keypoints": arrays["keypoints"], "box": arrays["box"], "face": face, **depths}
+
+
+def _others(person: np.ndarray, plain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return for each picture another one of the same person, a flawless photo."""
+    chosen = []
+    for index in range(len(person)):
+        others = np.flatnonzero((person == person[index]) & plain & (np.arange(len(person)) != index))
+        chosen.append(rng.choice(others) if len(others) else index)
+    return np.array(chosen)

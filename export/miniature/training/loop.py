@@ -1,0 +1,204 @@
+"""One training loop for all networks: resumable, deterministic from a seed, averaged weights, a curve and a sheet."""
+
+import csv
+import time
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+Batch = dict[str, Any]
+"""Tensors, which the loop brings to the device, and whatever else a loss wants."""
+
+_SAVED_EVERY_S = 120
+_RECORDED_EVERY = 20
+_WARM_UP = 0.03
+_GRADIENT_LIMIT = 1.0
+_AVERAGED_SHARE, _LONGEST_AVERAGE = 0.02, 1000
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """``steps`` of ``batch`` pictures; the rate rises, then falls to zero along a cosine."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+    weight_decay: float = 0.01
+
+
+class Stage(ABC):
+    """Something to train, from pictures to a loss."""
+
+    name: str
+    schedule: Schedule
+    autocast = True
+
+    @property
+    @abstractmethod
+    def trained(self) -> nn.Module:
+        """What this stage trains, and nothing else."""
+
+    @abstractmethod
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """Draw one step's tensors, on the host; called a step ahead, in a thread of its own."""
+
+    @abstractmethod
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the terms whose sum is made small, by name; ``batch`` lies on the device."""
+
+    def sheet(self) -> np.ndarray | None:
+        """Return a picture (H, W, 3) uint8 RGB of what the averaged weights can do."""
+        return None
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where training runs and keeps what it has."""
+
+    folder: Path
+    seed: int
+    device: torch.device
+
+    def path(self, stage: Stage, ending: str) -> Path:
+        """Return a file of a stage."""
+        return self.folder / f"{stage.name}.{ending}"
+
+
+def train(stage: Stage, place: Workplace) -> None:
+    """Train, or go on, or load what is finished: afterwards ``stage.trained`` holds the averaged weights, frozen.
+
+    Each step's randomness comes from the seed, the stage and the step alone, so that a run which was interrupted ends
+    as one which was not.
+    """
+    finished = place.path(stage, "safetensors")
+    network = stage.trained.to(place.device)
+    if not finished.exists():
+        averaged = _run(stage, network.train(), place)
+        network.load_state_dict(averaged.module.state_dict())
+        _freeze(network)
+        _write_sheet(stage, place.path(stage, "png"))
+        save_file({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}, finished)
+        place.path(stage, "unfinished.pt").unlink(missing_ok=True)
+    network.load_state_dict(load_file(finished))
+    _freeze(network)
+
+
+def _freeze(network: nn.Module) -> None:
+    network.eval().requires_grad_(False)
+
+
+def _run(stage: Stage, network: nn.Module, place: Workplace) -> AveragedModel:
+    plan, unfinished = stage.schedule, place.path(stage, "unfinished.pt")
+    optimizer = torch.optim.AdamW(network.parameters(), plan.learning_rate, weight_decay=plan.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, plan.learning_rate, total_steps=plan.steps + 1, pct_start=_WARM_UP, cycle_momentum=False
+    )
+    over = min(_LONGEST_AVERAGE, max(1.0, plan.steps * _AVERAGED_SHARE))
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / over), use_buffers=True)
+    parts: dict[str, Any] = {
+        "network": network,
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "averaged": averaged,
+    }
+    first = _resume(parts, unfinished, place.device)
+    saved = time.monotonic()
+    with (
+        _Curve(place.path(stage, "csv"), first) as curve,
+        tqdm(total=plan.steps, initial=first, desc=stage.name) as bar,
+    ):
+        for step, batch in _batches(stage, place, first):
+            torch.manual_seed(_seed(stage, place, step))
+            with torch.autocast(place.device.type, torch.bfloat16, enabled=stage.autocast):
+                losses = stage.losses(batch)
+            optimizer.zero_grad(set_to_none=True)
+            sum(losses.values(), torch.zeros((), device=place.device)).backward()
+            nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_LIMIT)
+            optimizer.step()
+            schedule.step()
+            averaged.update_parameters(network)
+            bar.update()
+            if step % _RECORDED_EVERY == 0:
+                bar.set_postfix(curve.record(step, losses))
+            if time.monotonic() - saved > _SAVED_EVERY_S:
+                _save(parts, step + 1, unfinished)
+                saved = time.monotonic()
+    return averaged
+
+
+def _batches(stage: Stage, place: Workplace, first: int) -> Iterator[tuple[int, Batch]]:
+    """Yield each step's batch on the device, the next one being drawn meanwhile."""
+
+    def draw(step: int) -> Batch:
+        return stage.batch(np.random.default_rng(_seed(stage, place, step)))
+
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(draw, first)
+        for step in range(first, stage.schedule.steps):
+            batch = coming.result()
+            coming = pool.submit(draw, step + 1)
+            yield step, {name: _moved(value, place.device) for name, value in batch.items()}
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    return value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+
+
+def _seed(stage: Stage, place: Workplace, step: int) -> int:
+    return zlib.crc32(f"{place.seed} {stage.name} {step}".encode())
+
+
+def _save(parts: dict[str, Any], step: int, path: Path) -> None:
+    draft = path.with_suffix(".draft")
+    torch.save({"step": step} | {name: part.state_dict() for name, part in parts.items()}, draft)
+    draft.rename(path)
+
+
+def _resume(parts: dict[str, Any], path: Path, device: torch.device) -> int:
+    """Return the step to begin with."""
+    if not path.exists():
+        return 0
+    states = torch.load(path, map_location=device, weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(states[name])
+    return states["step"]
+
+
+def _write_sheet(stage: Stage, path: Path) -> None:
+    with torch.no_grad():
+        sheet = stage.sheet()
+    if sheet is not None:
+        cv2.imwrite(str(path), sheet[..., ::-1])
+
+
+class _Curve:
+    """The losses by step, in a file that a resumed run continues."""
+
+    def __init__(self, path: Path, first: int) -> None:
+        self._file = path.open("a" if first else "w", newline="")
+        self._rows = csv.writer(self._file)
+
+    def __enter__(self) -> "_Curve":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def record(self, step: int, losses: dict[str, torch.Tensor]) -> dict[str, str]:
+        """Write one row and return it for a progress bar."""
+        shown = {name: f"{value.item():.4f}" for name, value in losses.items()}
+        self._rows.writerow([step, *(f"{name}={value}" for name, value in shown.items())])
+        self._file.flush()
+        return shown

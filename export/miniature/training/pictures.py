@@ -1,0 +1,115 @@
+"""What the networks are taught with: thousands of people, each in several pictures, drawn once and kept in parts."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from ..world import Background, Identity, Person, Pose, Scene, prompt_of, render
+
+SIZES_PX = ((128, 128), (128, 128), (192, 128), (128, 128), (128, 128), (128, 192), (128, 128))
+"""(height, width) of the pictures of a part, in turn: what a checkpoint of 128 pixels is asked for."""
+_SUPERSAMPLING = 2
+_SQUEEZED = 0.5
+_PROMPTS = 2
+
+
+@dataclass(frozen=True)
+class PicturePlan:
+    """``parts`` files of ``people`` people in ``each`` pictures."""
+
+    folder: Path
+    seed: int
+    parts: int = 48
+    people: int = 125
+    each: int = 8
+    for_detector: int = 6000
+    """The face detector's own, which are not kept."""
+
+    def path(self, part: int) -> Path:
+        """Return where a part lies."""
+        return self.folder / f"pictures-{part:03}.npz"
+
+
+def draw_all(plan: PicturePlan) -> None:
+    """Draw what is missing, on all cores. Shows its progress."""
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    missing = [part for part in range(plan.parts) if not plan.path(part).exists()]
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        list(
+            tqdm(pool.map(_draw_part, [plan] * len(missing), missing), total=len(missing), desc="drawing", unit="part")
+        )
+
+
+def load(plan: PicturePlan, part: int, *names: str) -> dict[str, np.ndarray]:
+    """Return the arrays called ``names`` of a part.
+
+    ``image`` and ``twin`` (N, H, W, 3) uint8 RGB: a person, and somebody else in the same pose elsewhere;
+    ``depth`` (N, H, W) uint8, the picture's truth, near is bright; ``keypoints`` (N, 5, 2) and ``box`` (N, 4) float32
+    pixels; ``person`` (N,) int64; ``plain`` (N,) bool: a flawless photo; ``bent`` (N,) bool: its anatomy is bad, so
+    that keypoints and depth don't hold; ``prompt`` (N, 2) str.
+    """
+    with np.load(plan.path(part)) as arrays:
+        return {name: arrays[name] for name in names}
+
+
+def load_all(plan: PicturePlan, *names: str) -> Iterator[dict[str, np.ndarray]]:
+    """Yield what `load` returns, one part after the other."""
+    return (load(plan, part, *names) for part in range(plan.parts))
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an ``.npz`` file, which appears when it is complete."""
+    draft = path.with_suffix(".unfinished.npz")
+    np.savez(draft, **arrays)  # type: ignore[arg-type]
+    draft.rename(path)
+
+
+def _draw_part(plan: PicturePlan, part: int) -> None:
+    cv2.setNumThreads(1)
+    rng = np.random.default_rng([plan.seed, part])
+    size_px = SIZES_PX[part % len(SIZES_PX)]
+    drawn = []
+    for person in range(plan.people):
+        identity = Identity.random(rng)
+        drawn += [_draw(rng, identity, size_px) | {"person": part * plan.people + person} for _ in range(plan.each)]
+    write_arrays(plan.path(part), {name: np.stack([each[name] for each in drawn]) for name in drawn[0]})
+
+
+def _draw(rng: np.random.Generator, identity: Identity, size_px: tuple[int, int]) -> dict[str, np.ndarray]:
+    scene = Scene.random(rng)
+    person = replace(scene.people[0], identity=identity, pose=random_pose(rng))
+    scene = replace(scene, people=(person,))
+    twin = Scene((replace(Person.random(rng), pose=person.pose),), Background.random(rng))
+    height, width = (_SUPERSAMPLING * side for side in size_px)
+    drawn_width = round(width * (rng.uniform(0.75, 1.33) if rng.random() < _SQUEEZED else 1))
+    drawn = render(scene, height, drawn_width)
+    scale = np.array(size_px[::-1]) / [drawn_width, height]
+    return {
+        "image": _shrink(drawn.image, size_px),
+        "twin": _shrink(render(twin, height, drawn_width).image, size_px),
+        "depth": (_shrink(drawn.depth, size_px) * 255).astype(np.uint8),
+        "keypoints": (drawn.keypoints[0] * scale).astype(np.float32),
+        "box": (drawn.face_boxes[0] * np.tile(scale, 2)).astype(np.float32),
+        "plain": np.array(scene.style == "photo" and scene.flaw is None),
+        "bent": np.array(scene.flaw == "bad anatomy"),
+        "prompt": np.array([prompt_of(scene, rng) for _ in range(_PROMPTS)]),
+    }
+
+
+def random_pose(rng: np.random.Generator) -> Pose:
+    """Draw a portrait's pose; some stand farther off or nearer, or to the side."""
+    pose = Pose.random(rng)
+    if rng.random() < 0.7:
+        return pose
+    place = {"centre_x": rng.uniform(0.28, 0.72), "centre_y": rng.uniform(0.3, 0.52)}
+    return replace(pose, **place, head_size=rng.uniform(0.26, 0.66))
+
+
+def _shrink(image: np.ndarray, size_px: tuple[int, int]) -> np.ndarray:
+    return cv2.resize(image, size_px[::-1], interpolation=cv2.INTER_AREA)

@@ -1,0 +1,86 @@
+"""The face recogniser: ArcFace (arXiv:1801.07698) over all people of the training pictures."""
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from insightface.utils.face_align import estimate_norm
+from torch import nn
+
+from ..recognizer import SIDE_PX, Recognizer
+from .loop import Batch, Schedule, Stage
+from .pictures import PicturePlan, load_all
+
+_SCALE, _MARGIN = 24.0, 0.3
+
+
+class RecognizerStage(Stage):
+    """Faces as insightface cuts them out by keypoints which a detector has found: not quite exactly."""
+
+    name = "recognizer"
+
+    def __init__(self, network: Recognizer, pictures: PicturePlan, schedule: Schedule) -> None:
+        self.network, self.schedule = network, schedule
+        people = pictures.parts * pictures.people
+        size = network.embedding.out_features
+        self._people = nn.Linear(size, people, bias=False)
+        self._trained = nn.ModuleDict({"network": network, "people": self._people})
+        self._parts = [
+            {name: array[part["plain"]] for name, array in part.items()}
+            for part in load_all(pictures, "image", "keypoints", "person", "plain")
+            if part["plain"].any()
+        ]
+
+    @property
+    def trained(self) -> nn.Module:
+        """The network, and a direction for each person, which nobody needs afterwards."""
+        return self._trained
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """Return ``face`` (B, 3, 112, 112) uint8 and ``person`` (B,)."""
+        faces, people = [], []
+        for index in rng.integers(len(self._parts), size=self.schedule.batch):
+            part = self._parts[index]
+            chosen = rng.integers(len(part["image"]))
+            faces.append(disturb(rng, cut_face(part["image"][chosen], _jitter(rng, part["keypoints"][chosen]))))
+            people.append(part["person"][chosen])
+        return {"face": torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2), "person": torch.tensor(people)}
+
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return ArcFace's loss: the right person's angle counts as larger than it is."""
+        embedding = F.normalize(self.network(normalise(batch["face"])).float())
+        cosine = embedding @ F.normalize(self._people.weight.float()).T
+        angle = cosine.clamp(-1 + 1e-6, 1 - 1e-6).arccos()
+        right = F.one_hot(batch["person"], cosine.shape[1]).bool()
+        logits = torch.where(right, (angle + _MARGIN).clamp(max=torch.pi).cos(), cosine)
+        return {"arcface": F.cross_entropy(_SCALE * logits, batch["person"])}
+
+
+def cut_face(image: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
+    """Return the aligned face (112, 112, 3) uint8, as insightface's ``norm_crop`` does."""
+    return cv2.warpAffine(image, estimate_norm(keypoints, SIDE_PX), (SIDE_PX, SIDE_PX), borderValue=0.0)
+
+
+def normalise(face: torch.Tensor) -> torch.Tensor:
+    """uint8 → float32 in [-1, 1]."""
+    return (face.float() - 127.5) / 127.5
+
+
+def disturb(rng: np.random.Generator, face: np.ndarray) -> np.ndarray:
+    """Blur or dim a little, as a decoder does."""
+    if rng.random() < 0.5:
+        face = cv2.GaussianBlur(face, (0, 0), rng.uniform(0.3, 2.0))
+    return cv2.convertScaleAbs(face, alpha=rng.uniform(0.93, 1.07), beta=rng.uniform(-8, 8))
+
+
+def _jitter(rng: np.random.Generator, keypoints: np.ndarray) -> np.ndarray:
+    size = np.linalg.norm(keypoints[0] - keypoints[4])
+    return (keypoints + rng.normal(0, rng.uniform(0, 0.04) * size, keypoints.shape)).astype(np.float32)
+
+
+@torch.no_grad()
+def embed(network: Recognizer, faces: np.ndarray) -> torch.Tensor:
+    """Return raw embeddings (N, size) float32, on the CPU, of faces (N, 112, 112, 3) uint8."""
+    device = network.embedding.weight.device
+    chunks = torch.from_numpy(faces).permute(0, 3, 1, 2).split(256)
+    return torch.cat([network(normalise(chunk.to(device))).float().cpu() for chunk in chunks])

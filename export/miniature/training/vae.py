@@ -1,0 +1,110 @@
+"""The VAE: pictures to latents an eighth as wide, and back."""
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import nn
+
+from .loop import Batch, Schedule, Stage
+from .pictures import PicturePlan, load, load_all
+
+_PIECE_PX = 64
+_PIECES, _OF_FACES = 0.8, 0.6
+"""Share of the steps that see pieces of pictures, and of the pieces that lie about a face, which is hardest to draw."""
+_FACE_WEIGHT = 2
+_EDGES = 0.5
+_DIVERGENCE = 2e-4
+
+
+class VaeStage(Stage):
+    """Absolute error of pixels and of their differences, the face's counting more (as a VAE's perceptual loss would
+    have it), and a small divergence from unit latents (arXiv:2112.10752).
+    """
+
+    name = "vae"
+
+    def __init__(self, vae: AutoencoderKL, pictures: PicturePlan, schedule: Schedule) -> None:
+        self.vae, self.schedule = vae, schedule
+        self._parts = list(load_all(pictures, "image", "box"))
+
+    @property
+    def trained(self) -> nn.Module:
+        """The whole VAE."""
+        return self.vae
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """Return ``image`` (B, 3, H, W) uint8 and the weight of its pixels (B, 1, H, W); whole pictures or pieces."""
+        part = self._parts[rng.integers(len(self._parts))]
+        pieces = rng.random() < _PIECES
+        shrunk = part["image"][0].shape[0] * part["image"][0].shape[1] // _PIECE_PX**2
+        count = self.schedule.batch if pieces else max(1, self.schedule.batch // shrunk)
+        chosen = rng.integers(len(part["image"]), size=count)
+        drawn = [_with_weight(part["image"][index], part["box"][index]) for index in chosen]
+        if pieces:
+            drawn = [_cut(rng, picture, part["box"][index]) for picture, index in zip(drawn, chosen, strict=True)]
+        both = torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2)
+        return {"image": both[:, :3], "weight": both[:, 3:]}
+
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the three terms."""
+        image, weight = to_model(batch["image"]), batch["weight"].float()
+        latents = self.vae.encode(image).latent_dist
+        decoded = self.vae.decode(latents.sample()).sample.float()
+        return {
+            "pixels": (weight * (decoded - image).abs()).mean(),
+            "edges": _EDGES * sum(_edge_error(decoded, image, weight, axis) for axis in (2, 3)),
+            "divergence": _DIVERGENCE * latents.kl().float().mean() / latents.mean[0].numel(),
+        }
+
+    def sheet(self) -> np.ndarray:
+        """Return pictures above what came back."""
+        image = torch.from_numpy(self._parts[0]["image"][::64][:12]).permute(0, 3, 1, 2).to(self.vae.device)
+        decoded = to_pixels(self.vae.decode(self.vae.encode(to_model(image)).latent_dist.mean).sample)
+        return tiles(torch.cat([image, decoded]), columns=len(image))
+
+
+@torch.no_grad()
+def scaling_factor(vae: AutoencoderKL, pictures: PicturePlan) -> float:
+    """Return what brings latents to unit deviation."""
+    images = load(pictures, 0, "image")["image"][:256]
+    latents = vae.encode(to_model(torch.from_numpy(images).permute(0, 3, 1, 2).to(vae.device))).latent_dist.mean
+    return round(1 / float(latents.std()), 5)
+
+
+def to_model(image: torch.Tensor) -> torch.Tensor:
+    """uint8 → float32 in [-1, 1]."""
+    return image.float() / 127.5 - 1
+
+
+def to_pixels(image: torch.Tensor) -> torch.Tensor:
+    """[-1, 1] → uint8."""
+    return ((image.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def tiles(images: torch.Tensor, columns: int) -> np.ndarray:
+    """Return (N, 3, H, W) uint8 as one picture (rows × H, columns × W, 3)."""
+    rows = images.cpu().unflatten(0, (-1, columns))
+    return rows.permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2).numpy()
+
+
+def _with_weight(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Return (H, W, 4) uint8: the picture, and how much each pixel counts."""
+    weight = np.ones((*image.shape[:2], 1), np.uint8)
+    x1, y1, x2, y2 = box.astype(int).clip(0)
+    weight[y1:y2, x1:x2] = _FACE_WEIGHT
+    return np.concatenate([image, weight], axis=-1)
+
+
+def _cut(rng: np.random.Generator, picture: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Return a square piece, about the face or anywhere."""
+    free = np.array(picture.shape[:2]) - _PIECE_PX
+    top, left = rng.integers(free + 1)
+    if rng.random() < _OF_FACES:
+        middle = (box[[1, 0]] + box[[3, 2]]) / 2 - _PIECE_PX / 2 + rng.normal(0, _PIECE_PX / 5, 2)
+        top, left = middle.round().astype(int).clip(0, free)
+    return picture[top : top + _PIECE_PX, left : left + _PIECE_PX]
+
+
+def _edge_error(decoded: torch.Tensor, image: torch.Tensor, weight: torch.Tensor, axis: int) -> torch.Tensor:
+    difference = (decoded.diff(dim=axis) - image.diff(dim=axis)).abs()
+    return (weight.narrow(axis, 0, difference.shape[axis]) * difference).mean()

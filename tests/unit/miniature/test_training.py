@@ -1,0 +1,111 @@
+"""The whole training, a few steps of it: what is written is what was trained, and what is exported."""
+
+import pytest
+import torch
+
+from export.checkpoint import Checkpoint
+from export.facts import read_facts
+from export.miniature.plan import CheckpointPlan, DepthPlan, UNetPlan, VaePlan
+from export.miniature.training.everything import FULL, TrainingPlan, train_everything
+from export.miniature.training.identity import Step
+from export.miniature.training.loop import Schedule, Workplace
+from export.miniature.training.pictures import PicturePlan
+from export.miniature.training.writing import write_trained
+from export.networks.build import build_network
+from export.precision import Precision
+
+PLAN = CheckpointPlan(
+    unet=UNetPlan(channels=(16, 32, 32), heads=(1, 2, 2), condition_channels=(8, 8, 8, 8)),
+    vae=VaePlan(channels=(8, 8, 8, 8)),
+    depth=DepthPlan(image_size=32, hidden_size=16, fusion_size=8, neck_sizes=(8, 8, 8, 8)),
+    recognizer_channels=(8, 8, 8, 8),
+)
+BRIEF = Schedule(3, 2, 1e-3)
+BATCH = {
+    "tokens": torch.randint(0, 300, (2, 77)),
+    "with_text": torch.ones(2),
+    "with_face": torch.ones(2),
+    "face": torch.randn(2, 512),
+    "keypoints": torch.randint(0, 255, (2, 3, 128, 128)),
+    "depth": torch.randint(0, 255, (2, 1, 128, 128)),
+    "region": torch.ones(2, 1, 128, 128),
+    "ip_adapter": torch.full((2, 1), 0.8),
+    "identitynet": torch.full((2, 1), 0.8),
+    "depth_scale": torch.full((2, 1), 0.5),
+}
+
+
+def open_zero_convolutions(parts):
+    """So few steps leave them shut, and then a lost condition would not be seen."""
+    for net in (parts.identitynet.controlnet, parts.depth.controlnet):
+        for convolution in [
+            *net.controlnet_down_blocks,
+            net.controlnet_mid_block,
+            net.controlnet_cond_embedding.conv_out,
+        ]:
+            torch.nn.init.normal_(convolution.weight, std=0.2)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("training")
+    pictures = PicturePlan(folder / "work", seed=0, parts=2, people=2, each=3, for_detector=4)
+    (folder / "work").mkdir()
+    place = Workplace(folder / "work", 0, torch.device("cpu"))
+    trained = train_everything(PLAN, TrainingPlan(*[BRIEF] * 7), pictures, place)
+    open_zero_convolutions(trained.parts)
+    noisy, timestep = torch.randn(2, 4, 16, 16), torch.tensor([[500.0], [500.0]])
+    with torch.no_grad():
+        BATCH["tokens"][:, -1] = 999
+        noise = Step(trained.parts, BATCH, lambda condition: condition)(noisy, timestep)
+        tokens = trained.parts.projector(BATCH["face"])
+        text = trained.parts.text(BATCH["tokens"])
+    write_trained(folder / "checkpoint", trained)
+    return Checkpoint.at(folder / "checkpoint"), (noisy, timestep, noise), tokens, text
+
+
+def test_every_stage_leaves_weights_and_a_curve(made, tmp_path_factory):
+    work = made[0].base.parents[1] / "work"
+    stages = {"vae", "detector", "recognizer", "depth", "text_to_image", "identity", "depth_control"}
+    assert {path.stem for path in work.glob("*.safetensors")} == stages
+    assert {path.stem for path in work.glob("*.csv")} == stages
+    assert {path.stem for path in work.glob("*.png")} >= {"vae", "depth", "text_to_image", "identity", "depth_control"}
+
+
+def test_weights_are_half_precision(made):
+    from safetensors import safe_open
+
+    checkpoint = made[0]
+    for folder in (
+        checkpoint.base / "unet",
+        checkpoint.identitynet,
+        checkpoint.controlnet_depth,
+        checkpoint.base / "vae",
+    ):
+        with safe_open(folder / "diffusion_pytorch_model.safetensors", "pt") as weights:
+            assert {weights.get_tensor(name).dtype for name in weights.offset_keys()} == {torch.float16}
+
+
+def test_the_exported_engines_predict_the_noise_that_training_predicted(made):
+    checkpoint, (noisy, timestep, noise), _, _ = made
+    facts = read_facts(checkpoint)
+    engines = {
+        name: build_network(name, checkpoint, facts, Precision.FP32)
+        for name in ("identity_projector", "text_encoder", "text_encoder_2", "identitynet", "controlnet_depth", "unet")
+    }
+    first, (second, text_embeds) = engines["text_encoder"](BATCH["tokens"]), engines["text_encoder_2"](BATCH["tokens"])
+    text, tokens = torch.cat([first, second], -1), engines["identity_projector"](BATCH["face"])
+    sizes = torch.tensor([[128.0, 128, 0, 0, 128, 128]] * 2)
+    shared = (text_embeds, sizes)
+    keypoints, depth = BATCH["keypoints"] / 255, (BATCH["depth"] / 255).expand(-1, 3, -1, -1)
+    scale = BATCH["identitynet"]
+    controls = engines["identitynet"](noisy, timestep, tokens, keypoints, *shared, scale, BATCH["region"])
+    depths = engines["controlnet_depth"](noisy, timestep, text, depth, *shared, BATCH["depth_scale"])
+    face = (tokens, BATCH["ip_adapter"], BATCH["region"])
+    predicted = engines["unet"](noisy, timestep, text, *face, *shared, *controls, *depths)
+    torch.testing.assert_close(predicted, noise, rtol=0.02, atol=0.02)
+
+
+def test_a_share_of_the_plan_has_fewer_steps():
+    assert FULL.shortened(0.001).vae.steps == 9
+    assert FULL.shortened(0.001).vae.batch == FULL.vae.batch

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from export.miniature.training import loop
+from export.miniature.training.loop import Schedule, Stage, Workplace, train
+
+STEPS = 12
+
+
+class Line(Stage):
+    """Learns y = 2 x from noise that it draws, some of it in the loss itself; may be interrupted."""
+
+    name = "line"
+    schedule = Schedule(STEPS, batch=8, learning_rate=0.1)
+
+    def __init__(self, interrupted_at: int | None = None) -> None:
+        self.network = nn.Linear(1, 1)
+        nn.init.zeros_(self.network.weight)
+        nn.init.zeros_(self.network.bias)
+        self.interrupted_at = interrupted_at
+        self.seen = []
+
+    @property
+    def trained(self):
+        return self.network
+
+    def batch(self, rng):
+        return {"x": torch.from_numpy(rng.normal(size=(self.schedule.batch, 1)).astype(np.float32)), "note": ["a list"]}
+
+    def losses(self, batch):
+        if len(self.seen) == self.interrupted_at:
+            raise KeyboardInterrupt
+        self.seen.append(batch["x"])
+        noisy = batch["x"] + 0.1 * torch.randn_like(batch["x"])
+        return {"error": (self.network(noisy).float() - 2 * batch["x"]).square().mean()}
+
+    def sheet(self):
+        return np.full((4, 4, 3), 200, np.uint8)
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Workplace(tmp_path, seed=0, device=torch.device("cpu"))
+
+
+def ended(place, stage):
+    train(stage, place)
+    return stage.network.weight.item(), stage.network.bias.item()
+
+
+def test_a_run_that_was_interrupted_ends_as_one_that_was_not(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_SAVED_EVERY_S", 0)
+    (tmp_path / "other").mkdir()
+    whole = ended(Workplace(tmp_path / "other", 0, place.device), Line())
+    with pytest.raises(KeyboardInterrupt):
+        train(Line(interrupted_at=5), place)
+    assert (tmp_path / "line.unfinished.pt").exists()
+    rest = Line()
+    assert ended(place, rest) == whole
+    assert len(rest.seen) == STEPS - 5
+    assert not (tmp_path / "line.unfinished.pt").exists()
+
+
+def test_what_is_finished_is_loaded_and_frozen(place):
+    first, second = Line(), Line()
+    assert ended(place, first) == ended(place, second) != (0, 0)
+    assert second.seen == []
+    assert not any(parameter.requires_grad for parameter in second.network.parameters())
+
+
+def test_another_seed_is_another_run(place, tmp_path):
+    (tmp_path / "other").mkdir()
+    assert ended(place, Line()) != ended(Workplace(tmp_path / "other", 1, place.device), Line())
+
+
+def test_a_curve_and_a_sheet_are_left_behind(place, tmp_path):
+    train(Line(), place)
+    assert (tmp_path / "line.csv").read_text().startswith("0,error=")
+    assert (tmp_path / "line.png").exists()

@@ -1,0 +1,50 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from export.miniature.training.pictures import SIZES_PX, PicturePlan, draw_all, load, load_all
+
+NAMES = ("image", "twin", "depth", "keypoints", "box", "person", "plain", "bent", "prompt")
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    plan = PicturePlan(tmp_path_factory.mktemp("pictures"), seed=5, parts=3, people=3, each=4)
+    draw_all(plan)
+    return plan
+
+
+def test_a_part_holds_its_people_in_several_pictures(plan):
+    for index, part in enumerate(load_all(plan, *NAMES)):
+        assert part["image"].shape == (12, *SIZES_PX[index], 3)
+        assert part["twin"].shape == part["image"].shape
+        assert part["depth"].shape == part["image"].shape[:3]
+        assert part["person"].tolist() == [person for person in range(3 * index, 3 * index + 3) for _ in range(4)]
+        assert all(prompt for prompt in part["prompt"].flat)
+
+
+def test_the_same_seed_draws_the_same_and_only_what_is_missing(plan, tmp_path):
+    again = replace(plan, folder=tmp_path)
+    draw_all(replace(again, parts=1))
+    kept = again.path(0).stat().st_mtime_ns
+    draw_all(again)
+    assert again.path(0).stat().st_mtime_ns == kept
+    for part in range(plan.parts):
+        first, second = load(plan, part, *NAMES), load(again, part, *NAMES)
+        assert all(np.array_equal(first[name], second[name]) for name in NAMES)
+
+
+def test_the_keypoints_lie_in_the_face(plan):
+    for part in load_all(plan, "keypoints", "box"):
+        middle = part["keypoints"].mean(1)
+        assert (middle > part["box"][:, :2]).all()
+        assert (middle < part["box"][:, 2:]).all()
+
+
+def test_the_twin_is_somebody_else_in_the_same_place(plan):
+    """Near things are the same, colours are not."""
+    part = load(plan, 0, "image", "twin", "depth", "plain")
+    person = part["depth"] > 150
+    for image, twin, mask in zip(part["image"], part["twin"], person, strict=True):
+        assert np.abs(image.astype(int) - twin)[mask].mean() > 8
