@@ -1,7 +1,7 @@
 """``python -m export.miniature DIR``: train the miniature checkpoint on the little world; go on where it stopped."""
 
 import argparse
-import tempfile
+import shutil
 import time
 from dataclasses import replace
 from math import ceil
@@ -13,14 +13,14 @@ from rich.console import Console
 from .checkpoint import write_checkpoint
 from .detector import FaceDetector
 from .plan import CheckpointPlan
-from .training.detector import DetectorStage
 from .training.everything import FULL, train_everything
-from .training.loop import Workplace, train
+from .training.loop import Workplace
 from .training.pictures import PicturePlan
 from .training.writing import write_trained
 
 _FEWEST_PARTS = 8
-_UNTRAINED_SHARE, _UNTRAINED_PICTURES = 0.4, 2000
+_WEIGHTS = Path(__file__).parent / "weights"
+_DETECTOR = "antelopev2/scrfd_10g_bnkps.onnx"
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     options = _parse()
     console, started = Console(), time.monotonic()
     if options.untrained:
-        _write_untrained(options.folder, options.seed, torch.device(options.device))
+        _write_untrained(options.folder, options.seed)
     else:
         _train(options)
     size_mb = sum(path.stat().st_size for path in options.folder.rglob("*") if path.is_file()) / 1e6
@@ -43,12 +43,10 @@ def _train(options: argparse.Namespace) -> None:
     write_trained(options.folder, train_everything(CheckpointPlan(), FULL.shortened(options.share), pictures, place))
 
 
-def _write_untrained(folder: Path, seed: int, device: torch.device) -> None:
-    """Train the face detector alone, for about two minutes: without one, no request gets past its pictures."""
-    detector, plan = FaceDetector(), FULL.shortened(_UNTRAINED_SHARE).detector
-    with tempfile.TemporaryDirectory() as work:
-        train(DetectorStage(detector, _UNTRAINED_PICTURES, seed, plan), Workplace(Path(work), seed, device))
-    write_checkpoint(folder, CheckpointPlan(), seed, detector.cpu())
+def _write_untrained(folder: Path, seed: int) -> None:
+    """Write random weights and the trained face detector: without one, no request gets past its pictures."""
+    write_checkpoint(folder, CheckpointPlan(), seed, FaceDetector())
+    shutil.copy(_WEIGHTS / _DETECTOR, folder / _DETECTOR)
 
 
 def _parse() -> argparse.Namespace:

@@ -62,7 +62,6 @@ def _build_dpt(part: DepthPlan) -> PreTrainedModel:
         num_attention_heads=part.heads,
         intermediate_size=4 * part.hidden_size,
         image_size=part.image_size,
-        patch_size=part.patch_size,
         backbone_out_indices=list(range(part.layers - 4, part.layers)),
         neck_hidden_sizes=list(part.neck_sizes),
         fusion_hidden_size=part.fusion_size,

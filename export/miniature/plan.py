@@ -55,9 +55,7 @@ class DepthPlan:
     """A transformers depth-estimation network."""
 
     kind: Literal["dpt", "depth_anything"] = "dpt"
-    image_size: int = 96
-    patch_size: int = 8
-    """Of a DPT; Depth Anything's is 14."""
+    image_size: int = 192
     hidden_size: int = 64
     layers: int = 4
     heads: int = 4

@@ -53,7 +53,7 @@ class TrainingPlan:
 
 FULL = TrainingPlan(
     vae=Schedule(8500, 40, 2e-3, 0.0),
-    detector=Schedule(2500, 6, 4e-3, 1e-4),
+    detector=Schedule(4500, 6, 4e-3, 1e-4),
     recognizer=Schedule(4000, 128, 2e-3, 0.05),
     depth=Schedule(4000, 32, 1e-3),
     text_to_image=Schedule(11000, 64, 1e-3),
@@ -88,11 +88,11 @@ def train_everything(plan: CheckpointPlan, training: TrainingPlan, pictures: Pic
 def _train_seeing(
     plan: CheckpointPlan, training: TrainingPlan, pictures: PicturePlan, place: Workplace
 ) -> tuple[Annotators, FaceDetector]:
+    detector = FaceDetector()
+    train(DetectorStage(detector, pictures.for_detector, place.seed, training.detector), place)
     vae = build_vae(plan, place.seed)
     train(VaeStage(vae, pictures, training.vae), place)
     vae.register_to_config(scaling_factor=scaling_factor(vae, pictures))
-    detector = FaceDetector()
-    train(DetectorStage(detector, pictures.for_detector, place.seed, training.detector), place)
     recognizer = Recognizer(plan.recognizer_channels, plan.face_embedding_size)
     train(RecognizerStage(recognizer, pictures, training.recognizer), place)
     depth = build_depth(plan.depth)

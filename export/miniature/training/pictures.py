@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -40,7 +41,8 @@ def draw_all(plan: PicturePlan) -> None:
     """Draw what is missing, on all cores. Shows its progress."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     missing = [part for part in range(plan.parts) if not plan.path(part).exists()]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    # A forked child of a process whose threads have computed may wait for a lock that nobody holds any more.
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
         list(
             tqdm(pool.map(_draw_part, [plan] * len(missing), missing), total=len(missing), desc="drawing", unit="part")
         )

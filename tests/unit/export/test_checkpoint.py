@@ -77,7 +77,7 @@ def test_depth_processors_are_found_under_their_old_names(copy):
 def test_facts_come_from_the_configs(tiny_checkpoint):
     facts = read_facts(Checkpoint.at(tiny_checkpoint))
     assert facts.min_side == 128
-    assert facts.cross_attention_width == 96
+    assert facts.cross_attention_width == 128
     assert [r.level for r in facts.residuals] == [0, 0, 1, 1, 2, 2]
     assert facts.depth_net_reads_text
 

@@ -52,7 +52,7 @@ def test_the_projector_is_the_published_resampler(checkpoint, run):
 
 def test_no_face_token_reaches_the_unet_at_scale_zero_or_outside_the_mask(run):
     scale, mask = np.zeros((2, 1), np.float32), np.zeros((2, 1, 128, 128), np.float32)
-    other = np.ones((2, 16, 96), np.float32)
+    other = np.ones((2, 16, 128), np.float32)
     (off,) = run("unet", ip_adapter_scale=scale)
     (off_other,) = run("unet", ip_adapter_scale=scale, prompt_image_emb=other)
     (outside,) = run("unet", region_mask=mask, prompt_image_emb=other)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from transformers import CLIPTokenizer
 
 from export.checkpoint import Checkpoint
 from export.facts import read_facts
@@ -10,6 +11,7 @@ from export.miniature.training.everything import FULL, TrainingPlan, train_every
 from export.miniature.training.identity import Step
 from export.miniature.training.loop import Schedule, Workplace
 from export.miniature.training.pictures import PicturePlan
+from export.miniature.training.text_to_image import as_second_reads
 from export.miniature.training.writing import write_trained
 from export.networks.build import build_network
 from export.precision import Precision
@@ -104,6 +106,18 @@ def test_the_exported_engines_predict_the_noise_that_training_predicted(made):
     face = (tokens, BATCH["ip_adapter"], BATCH["region"])
     predicted = engines["unet"](noisy, timestep, text, *face, *shared, *controls, *depths)
     torch.testing.assert_close(predicted, noise, rtol=0.02, atol=0.02)
+
+
+def test_one_tokenization_serves_both_encoders(made):
+    sentences = ["Photo of a woman wearing a Superman costume", "", "an orange hoodie, in a city"]
+    first, second = (
+        CLIPTokenizer.from_pretrained(made[0].base / name)(
+            sentences, padding="max_length", return_tensors="pt"
+        ).input_ids
+        for name in ("tokenizer", "tokenizer_2")
+    )
+    assert not torch.equal(first, second)
+    assert torch.equal(as_second_reads(first), second)
 
 
 def test_a_share_of_the_plan_has_fewer_steps():
