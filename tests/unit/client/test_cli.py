@@ -178,6 +178,8 @@ def test_an_interrupt_cancels_on_the_server_and_exits_130(files: Path, server: T
         env=os.environ | {"PYTHONPATH": str(CLIENT)},
         stderr=subprocess.PIPE,
         text=True,
+        # Where the tests themselves run in a shell's background, interrupts are ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     wait_until(lambda: bool(server.received))
     process.send_signal(signal.SIGINT)
