@@ -1,8 +1,6 @@
 """``python -m benchmarks quality``: people, poses and prompts held back from training, in numbers and pictures."""
 
 import argparse
-import asyncio
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,8 +8,6 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from insta_depth import AsyncInstaDepth
-from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -19,11 +15,11 @@ from rich.table import Table
 from deploy.local.server import ON_FREE_PORTS, LocalTriton
 
 from .cases import Case, draw_cases
-from .looking import Looker
-from .scores import OTHERS, Score, Summary, Targets, score
+from .looking import Looker, look
+from .making import make_pictures, request_of
+from .scores import OTHERS, Score, Summary, Targets
 from .sheet import contact_sheet
 
-_IN_FLIGHT = 8
 _SHOWN = 24
 _COLUMNS = ("first of 20", "cosine", "keypoints", "depth", "clothes", "background")
 
@@ -67,8 +63,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _measure(server: LocalTriton, looker: Looker, cases: Sequence[Case], setting: Setting, folder: Path) -> Summary:
-    images = asyncio.run(_make(server.grpc_url, cases, setting))
-    scores = _look(looker, cases, images)
+    images = _make(server.grpc_url, cases, setting)
+    scores = look(looker, cases, images)
     _write(folder, setting, cases, images, scores)
     return Summary.of(scores)
 
@@ -87,42 +83,12 @@ def _list_of(kind: type) -> type:
     return parse  # type: ignore[return-value]
 
 
-async def _make(grpc_url: str, cases: Sequence[Case], setting: Setting) -> list[np.ndarray]:
+def _make(grpc_url: str, cases: Sequence[Case], setting: Setting) -> list[np.ndarray]:
     """Return each case's picture (H, W, 3) uint8 RGB."""
-    gate, attributes = asyncio.Semaphore(_IN_FLIGHT), {k: v for k, v in asdict(setting).items() if v is not None}
+    attributes = {name: value for name, value in asdict(setting).items() if value is not None}
     with Progress() as bar:
         task = bar.add_task(str(setting), total=len(cases))
-
-        async def make(client: AsyncInstaDepth, case: Case) -> np.ndarray:
-            async with gate:
-                made = await client.generate(
-                    face_image=_png(case.face_picture),
-                    pose_image=_png(case.pose_picture),
-                    prompt=case.prompt,
-                    seed=case.seed,
-                    output_format="png",
-                    **attributes,
-                )
-            bar.advance(task)
-            return np.asarray(Image.open(io.BytesIO(made.image)).convert("RGB"))
-
-        async with AsyncInstaDepth(grpc_url) as client:
-            return await asyncio.gather(*(make(client, case) for case in cases))
-
-
-def _png(image: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG")
-    return file.getvalue()
-
-
-def _look(looker: Looker, cases: Sequence[Case], images: Sequence[np.ndarray]) -> list[Score]:
-    faces = [looker(case.face_picture).embedding for case in cases]
-    known = np.stack([np.zeros(512, np.float32) + 1e-6 if face is None else face for face in faces])
-    return [
-        score(case, image, looker(image), looker(case.pose_picture), known, own)
-        for own, (case, image) in enumerate(zip(cases, images, strict=True))
-    ]
+        return make_pictures(grpc_url, [request_of(case, **attributes) for case in cases], lambda: bar.advance(task))
 
 
 def _write(

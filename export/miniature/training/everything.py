@@ -56,9 +56,9 @@ FULL = TrainingPlan(
     detector=Schedule(4500, 6, 4e-3, 1e-4),
     recognizer=Schedule(4000, 128, 2e-3, 0.05),
     depth=Schedule(4000, 32, 1e-3),
-    text_to_image=Schedule(11000, 64, 1e-3),
-    identity=Schedule(6000, 64, 6e-4),
-    depth_control=Schedule(2500, 64, 6e-4),
+    text_to_image=Schedule(9000, 64, 1e-3),
+    identity=Schedule(5000, 64, 6e-4),
+    depth_control=Schedule(2000, 64, 6e-4),
 )
 """About six hours on two cores."""
 
