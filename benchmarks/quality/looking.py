@@ -65,10 +65,10 @@ class Looker:
 
 
 def look(looker: Looker, cases: Sequence[Case], images: Sequence[np.ndarray]) -> list[Score]:
-    """Score each case's picture; its face has to be told from the next cases'."""
+    """Score the pictures of the first ``len(images)`` cases; a face has to be told from the next cases'."""
     faces = [looker(case.face_picture).embedding for case in cases]
     known = np.stack([np.full(512, 1e-6, np.float32) if face is None else face for face in faces])
     return [
-        score(case, image, looker(image), looker(case.pose_picture), known, own)
-        for own, (case, image) in enumerate(zip(cases, images, strict=True))
+        score(cases[own], image, looker(image), looker(cases[own].pose_picture), known, own)
+        for own, image in enumerate(images)
     ]

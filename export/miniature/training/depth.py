@@ -1,5 +1,7 @@
 """The depth estimator: the renderer's depth from a picture."""
 
+from functools import cached_property
+
 import cv2
 import numpy as np
 import torch
@@ -9,7 +11,7 @@ from transformers import PreTrainedModel
 
 from ..plan import DepthPlan
 from .loop import Batch, Schedule, Stage
-from .pictures import PicturePlan, load_all
+from .pictures import Arrays, PicturePlan, load_all
 from .vae import tiles
 
 _UNIT = 4.0
@@ -24,11 +26,14 @@ class DepthStage(Stage):
     name = "depth"
 
     def __init__(self, network: PreTrainedModel, plan: DepthPlan, pictures: PicturePlan, schedule: Schedule) -> None:
-        self.network, self.schedule = network, schedule
+        self.network, self.schedule, self._drawn = network, schedule, pictures
         self._side_px = plan.image_size
-        self._parts = [
+
+    @cached_property
+    def _parts(self) -> list[Arrays]:
+        return [
             {name: array[~part["bent"]] for name, array in part.items()}
-            for part in load_all(pictures, "image", "depth", "bent")
+            for part in load_all(self._drawn, "image", "depth", "bent")
         ]
 
     @property

@@ -4,9 +4,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from .examples import Arrays, Examples
+from .examples import Examples
 from .identity import IdentityStage, Parts, random_scales
 from .loop import Batch, Schedule
+from .pictures import Arrays
 
 _OWN = 0.3
 

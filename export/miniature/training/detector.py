@@ -1,12 +1,14 @@
 """The face detector, on pictures of its own: several people or nobody, near and far, at every size."""
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from torch import nn
 
 from ..detector import FaceDetector
 from ..detector_loss import detection_loss
-from ..detector_pictures import draw_pictures, place_batch
+from ..detector_pictures import Picture, draw_pictures, place_batch
 from .loop import Batch, Schedule, Stage
 
 _SIDES_PX, _SHARES = (640, 480, 320, 224, 160), (0.7, 0.1, 0.1, 0.05, 0.05)
@@ -22,7 +24,11 @@ class DetectorStage(Stage):
 
     def __init__(self, network: FaceDetector, pictures: int, seed: int, schedule: Schedule) -> None:
         self.network, self.schedule = network, schedule
-        self._pictures = draw_pictures(pictures, seed)
+        self._count, self._seed = pictures, seed
+
+    @cached_property
+    def _pictures(self) -> list[Picture]:
+        return draw_pictures(self._count, self._seed)
 
     @property
     def trained(self) -> nn.Module:

@@ -55,7 +55,7 @@ FULL = TrainingPlan(
     vae=Schedule(8500, 40, 2e-3, 0.0),
     detector=Schedule(4500, 6, 4e-3, 1e-4),
     recognizer=Schedule(4000, 128, 2e-3, 0.05),
-    depth=Schedule(4000, 32, 1e-3),
+    depth=Schedule(2000, 32, 1e-3),
     text_to_image=Schedule(9000, 64, 1e-3),
     identity=Schedule(5000, 64, 6e-4),
     depth_control=Schedule(2000, 64, 6e-4),
@@ -94,7 +94,7 @@ def _train_seeing(
     train(VaeStage(vae, pictures, training.vae), place)
     vae.register_to_config(scaling_factor=scaling_factor(vae, pictures))
     recognizer = Recognizer(plan.recognizer_channels, plan.face_embedding_size)
-    train(RecognizerStage(recognizer, pictures, training.recognizer), place)
+    train(RecognizerStage(recognizer, vae, pictures, training.recognizer), place)
     depth = build_depth(plan.depth)
     train(DepthStage(depth, plan.depth, pictures, training.depth), place)
     write_tokenizers(place.folder, plan)

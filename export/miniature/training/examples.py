@@ -1,22 +1,18 @@
 """The pictures as the diffusion networks see them: latents, tokens, keypoints, faces and depth, made once."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from tqdm import tqdm
 from transformers import CLIPTokenizer, PreTrainedModel
 
 from ..plan import DepthPlan
 from ..recognizer import Recognizer
 from .depth import estimate
-from .pictures import PicturePlan, load, write_arrays
+from .pictures import Arrays, PicturePlan, derived, load
 from .recognizer import cut_face, embed
 from .vae import to_model
-
-Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -45,28 +41,16 @@ class Examples:
 
 def with_text(pictures: PicturePlan, annotators: Annotators) -> Examples:
     """Return examples of ``latents`` (N, 4, h, w) float16, unscaled, and ``tokens`` (N, 2, 77) int16."""
-    return Examples(_each_part(pictures, "text", lambda part: _text(pictures, part, annotators)))
+    return Examples(derived(pictures, "text", lambda part: _text(pictures, part, annotators)))
 
 
 def with_conditions(pictures: PicturePlan, annotators: Annotators) -> Examples:
     """Return the same with ``keypoints``, ``box``, ``face`` (N, 512) of another picture of the person, ``own_depth``
     and ``twin_depth`` (N, H, W) uint8, as estimated in the picture and in somebody else's of the same pose.
     """
-    texts = _each_part(pictures, "text", lambda part: _text(pictures, part, annotators))
-    conditions = _each_part(pictures, "conditions", lambda part: _conditions(pictures, part, annotators))
+    texts = derived(pictures, "text", lambda part: _text(pictures, part, annotators))
+    conditions = derived(pictures, "conditions", lambda part: _conditions(pictures, part, annotators))
     return Examples([text | more for text, more in zip(texts, conditions, strict=True)])
-
-
-def _each_part(pictures: PicturePlan, kind: str, make: Callable[[int], Arrays]) -> list[Arrays]:
-    """Load what is there and make what is missing."""
-    parts = []
-    for part in tqdm(range(pictures.parts), desc=kind, unit="part"):
-        path = pictures.folder / f"{kind}-{part:03}.npz"
-        if not path.exists():
-            write_arrays(path, make(part))
-        with np.load(path) as arrays:
-            parts.append(dict(arrays))
-    return parts
 
 
 @torch.no_grad()
@@ -74,11 +58,12 @@ def _text(pictures: PicturePlan, part: int, annotators: Annotators) -> Arrays:
     arrays = load(pictures, part, "image", "prompt")
     images = torch.from_numpy(arrays["image"]).permute(0, 3, 1, 2)
     vae = annotators.vae
-    latents = [vae.encode(to_model(chunk.to(vae.device))).latent_dist.mean.half().cpu() for chunk in images.split(50)]
+    with torch.autocast(vae.device.type, torch.bfloat16):
+        means = [vae.encode(to_model(chunk.to(vae.device))).latent_dist.mean for chunk in images.split(32)]
     sentences = arrays["prompt"].flatten().tolist()
     tokens = annotators.tokenizer(sentences, padding="max_length", truncation=True, return_tensors="np").input_ids
     return {
-        "latents": torch.cat(latents).numpy(),
+        "latents": torch.cat(means).half().cpu().numpy(),
         "tokens": tokens.reshape(*arrays["prompt"].shape, -1).astype(np.int16),
     }
 

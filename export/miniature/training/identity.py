@@ -15,8 +15,9 @@ from ...networks.face_attention import FaceAttention
 from ...networks.identity_projector import IdentityProjector
 from ...networks.unet import UNet
 from .denoising_loss import Denoising, denoise
-from .examples import Arrays, Examples
+from .examples import Examples
 from .loop import Batch, Schedule, Stage
+from .pictures import Arrays
 from .text_to_image import TextEncoders, text_batch, time_ids
 from .vae import tiles, to_pixels
 

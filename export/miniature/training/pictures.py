@@ -1,7 +1,7 @@
 """What the networks are taught with: thousands of people, each in several pictures, drawn once and kept in parts."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -18,6 +18,8 @@ SIZES_PX = ((128, 128), (128, 128), (192, 128), (128, 128), (128, 128), (128, 19
 _SUPERSAMPLING = 2
 _SQUEEZED = 0.5
 _PROMPTS = 2
+
+Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def draw_all(plan: PicturePlan) -> None:
         )
 
 
-def load(plan: PicturePlan, part: int, *names: str) -> dict[str, np.ndarray]:
+def load(plan: PicturePlan, part: int, *names: str) -> Arrays:
     """Return the arrays called ``names`` of a part.
 
     ``image`` and ``twin`` (N, H, W, 3) uint8 RGB: a person, and somebody else in the same pose elsewhere;
@@ -60,12 +62,24 @@ def load(plan: PicturePlan, part: int, *names: str) -> dict[str, np.ndarray]:
         return {name: arrays[name] for name in names}
 
 
-def load_all(plan: PicturePlan, *names: str) -> Iterator[dict[str, np.ndarray]]:
+def load_all(plan: PicturePlan, *names: str) -> Iterator[Arrays]:
     """Yield what `load` returns, one part after the other."""
     return (load(plan, part, *names) for part in range(plan.parts))
 
 
-def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def derived(plan: PicturePlan, kind: str, make: Callable[[int], Arrays]) -> list[Arrays]:
+    """Return what ``make`` makes of each part; it is kept beside the pictures. Shows its progress."""
+    parts = []
+    for part in tqdm(range(plan.parts), desc=kind, unit="part"):
+        path = plan.folder / f"{kind}-{part:03}.npz"
+        if not path.exists():
+            _write_arrays(path, make(part))
+        with np.load(path) as arrays:
+            parts.append(dict(arrays))
+    return parts
+
+
+def _write_arrays(path: Path, arrays: Arrays) -> None:
     """Write an ``.npz`` file, which appears when it is complete."""
     draft = path.with_suffix(".unfinished.npz")
     np.savez(draft, **arrays)  # type: ignore[arg-type]
@@ -80,7 +94,7 @@ def _draw_part(plan: PicturePlan, part: int) -> None:
     for person in range(plan.people):
         identity = Identity.random(rng)
         drawn += [_draw(rng, identity, size_px) | {"person": part * plan.people + person} for _ in range(plan.each)]
-    write_arrays(plan.path(part), {name: np.stack([each[name] for each in drawn]) for name in drawn[0]})
+    _write_arrays(plan.path(part), {name: np.stack([each[name] for each in drawn]) for name in drawn[0]})
 
 
 def _draw(rng: np.random.Generator, identity: Identity, size_px: tuple[int, int]) -> dict[str, np.ndarray]:

@@ -1,35 +1,42 @@
 """The face recogniser: ArcFace (arXiv:1801.07698) over all people of the training pictures."""
 
+from functools import cached_property
+
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from diffusers import AutoencoderKL
 from insightface.utils.face_align import estimate_norm
 from torch import nn
 
 from ..recognizer import SIDE_PX, Recognizer
 from .loop import Batch, Schedule, Stage
-from .pictures import PicturePlan, load_all
+from .pictures import Arrays, PicturePlan, derived, load
+from .vae import redraw
 
 _SCALE, _MARGIN = 24.0, 0.3
 
 
 class RecognizerStage(Stage):
-    """Faces as insightface cuts them out by keypoints which a detector has found: not quite exactly."""
+    """Faces as insightface cuts them out by keypoints which a detector has found: not quite exactly; half of them
+    as the VAE draws them, so that what it cannot draw tells nobody apart.
+    """
 
     name = "recognizer"
 
-    def __init__(self, network: Recognizer, pictures: PicturePlan, schedule: Schedule) -> None:
-        self.network, self.schedule = network, schedule
+    def __init__(self, network: Recognizer, vae: AutoencoderKL, pictures: PicturePlan, schedule: Schedule) -> None:
+        self.network, self.schedule, self._vae, self._drawn = network, schedule, vae, pictures
         people = pictures.parts * pictures.people
-        size = network.embedding.out_features
-        self._people = nn.Linear(size, people, bias=False)
+        self._people = nn.Linear(network.embedding.out_features, people, bias=False)
         self._trained = nn.ModuleDict({"network": network, "people": self._people})
-        self._parts = [
-            {name: array[part["plain"]] for name, array in part.items()}
-            for part in load_all(pictures, "image", "keypoints", "person", "plain")
-            if part["plain"].any()
-        ]
+
+    @cached_property
+    def _parts(self) -> list[Arrays]:
+        parts = (_flawless(self._drawn, part) for part in range(self._drawn.parts))
+        redrawn = derived(self._drawn, "redrawn", lambda part: _redrawn(self._vae, self._drawn, part))
+        both = (part | images for part, images in zip(parts, redrawn, strict=True))
+        return [part for part in both if len(part["image"])]
 
     @property
     def trained(self) -> nn.Module:
@@ -71,6 +78,17 @@ def disturb(rng: np.random.Generator, face: np.ndarray) -> np.ndarray:
     if rng.random() < 0.5:
         face = cv2.GaussianBlur(face, (0, 0), rng.uniform(0.3, 2.0))
     return cv2.convertScaleAbs(face, alpha=rng.uniform(0.93, 1.07), beta=rng.uniform(-8, 8))
+
+
+def _flawless(pictures: PicturePlan, part: int) -> Arrays:
+    arrays = load(pictures, part, "image", "keypoints", "person", "plain")
+    return {name: array[arrays["plain"]] for name, array in arrays.items()}
+
+
+def _redrawn(vae: AutoencoderKL, pictures: PicturePlan, part: int) -> Arrays:
+    images = _flawless(pictures, part)["image"]
+    images[::2] = redraw(vae, images[::2], part)
+    return {"image": images}
 
 
 def _jitter(rng: np.random.Generator, keypoints: np.ndarray) -> np.ndarray:

@@ -8,8 +8,9 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from ...networks.text_encoder import TextEncoder, TextEncoder2
 from .denoising_loss import Denoising, denoise
-from .examples import Arrays, Examples
+from .examples import Examples
 from .loop import Batch, Schedule, Stage
+from .pictures import Arrays
 from .vae import tiles, to_pixels
 
 _NO_TEXT = 0.1

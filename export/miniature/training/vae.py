@@ -1,12 +1,14 @@
 """The VAE: pictures to latents an eighth as wide, and back."""
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
 from .loop import Batch, Schedule, Stage
-from .pictures import PicturePlan, load, load_all
+from .pictures import Arrays, PicturePlan, load, load_all
 
 _PIECE_PX = 64
 _PIECES, _OF_FACES = 0.8, 0.6
@@ -14,6 +16,9 @@ _PIECES, _OF_FACES = 0.8, 0.6
 _FACE_WEIGHT = 2
 _EDGES = 0.5
 _DIVERGENCE = 2e-4
+_FARTHEST_OFF = 0.3
+"""In deviations of the latents."""
+_AT_ONCE = 32
 
 
 class VaeStage(Stage):
@@ -24,8 +29,11 @@ class VaeStage(Stage):
     name = "vae"
 
     def __init__(self, vae: AutoencoderKL, pictures: PicturePlan, schedule: Schedule) -> None:
-        self.vae, self.schedule = vae, schedule
-        self._parts = list(load_all(pictures, "image", "box"))
+        self.vae, self.schedule, self._drawn = vae, schedule, pictures
+
+    @cached_property
+    def _parts(self) -> list[Arrays]:
+        return list(load_all(self._drawn, "image", "box"))
 
     @property
     def trained(self) -> nn.Module:
@@ -69,6 +77,21 @@ def scaling_factor(vae: AutoencoderKL, pictures: PicturePlan) -> float:
     images = load(pictures, 0, "image")["image"][:256]
     latents = vae.encode(to_model(torch.from_numpy(images).permute(0, 3, 1, 2).to(vae.device))).latent_dist.mean
     return round(1 / float(latents.std()), 5)
+
+
+@torch.no_grad()
+def redraw(vae: AutoencoderKL, images: np.ndarray, seed: int) -> np.ndarray:
+    """Return (N, H, W, 3) uint8 as the decoder draws them from latents that are more or less off, as denoised ones."""
+    generator = torch.Generator().manual_seed(seed)
+    redrawn = []
+    for chunk in torch.from_numpy(images).permute(0, 3, 1, 2).split(_AT_ONCE):
+        with torch.autocast(vae.device.type, torch.bfloat16):
+            latents = vae.encode(to_model(chunk.to(vae.device))).latent_dist.mean.float()
+            noise = torch.randn(latents.shape, generator=generator)
+            off = _FARTHEST_OFF * torch.rand(len(latents), 1, 1, 1, generator=generator) * noise
+            decoded = vae.decode(latents + off.to(vae.device) / vae.config.scaling_factor).sample
+        redrawn.append(to_pixels(decoded).permute(0, 2, 3, 1).cpu())
+    return torch.cat(redrawn).numpy()
 
 
 def to_model(image: torch.Tensor) -> torch.Tensor:
