@@ -87,7 +87,8 @@ def _flawless(pictures: PicturePlan, part: int) -> Arrays:
 
 def _redrawn(vae: AutoencoderKL, pictures: PicturePlan, part: int) -> Arrays:
     images = _flawless(pictures, part)["image"]
-    images[::2] = redraw(vae, images[::2], part)
+    if len(images):
+        images[::2] = redraw(vae, images[::2], part)
     return {"image": images}
 
 
