@@ -43,7 +43,7 @@ def build_vocabulary(merges: Iterable[tuple[str, str]]) -> dict[str, int]:
 
 def write_tokenizer(folder: Path, merges: list[tuple[str, str]], pad_token: str) -> None:
     """Write one published CLIP tokenizer folder. SDXL pads with ``END`` in the first, ``!`` in the second."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     special = {"bos_token": START, "eos_token": END, "pad_token": pad_token, "unk_token": END}
     settings = special | {
         "add_prefix_space": False,
