@@ -10,6 +10,8 @@ from .plan import CheckpointPlan, ProjectorPlan
 from .random_weights import seeded
 
 _FACE_VALUE_GAIN = 3.0
+# The projector's queries attend to one face and to sixteen of their own: unweighted, the face is lost in their mean.
+_FACE_GAIN = 6.0
 
 
 def write_instantid(folder: Path, unet: UNet2DConditionModel, plan: CheckpointPlan, seed: int) -> None:
@@ -21,8 +23,19 @@ def write_instantid(folder: Path, unet: UNet2DConditionModel, plan: CheckpointPl
 
 
 def random_projector(plan: CheckpointPlan) -> dict[str, torch.Tensor]:
-    """Return ``image_proj``: matrices keep their input's scale, norms start near the identity."""
+    """Return ``image_proj``: matrices keep their input's scale, the face outweighs the queries."""
     return {name: _parameter(name, shape) for name, shape in _projector_shapes(plan).items()}
+
+
+def copied_face_attention(unet: UNet2DConditionModel) -> dict[str, torch.Tensor]:
+    """Return face attention that starts as the text's, as IP-Adapter's training does."""
+    weights = {}
+    for index, name in enumerate(unet.attn_processors):
+        if name.endswith("attn2.processor"):
+            text = unet.get_submodule(name.removesuffix(".processor"))
+            weights[f"{index}.to_k_ip.weight"] = text.to_k.weight.detach().clone()
+            weights[f"{index}.to_v_ip.weight"] = text.to_v.weight.detach().clone()
+    return weights
 
 
 def random_face_attention(unet: UNet2DConditionModel, plan: CheckpointPlan) -> dict[str, torch.Tensor]:
@@ -77,7 +90,8 @@ def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
 def _parameter(name: str, shape: tuple[int, ...]) -> torch.Tensor:
     if len(shape) == 1:
         noise = 0.1 * torch.randn(shape)
-        return 1 + noise if name.endswith("weight") else noise
+        gain = _FACE_GAIN if name.endswith("0.norm1.weight") else 1.0
+        return gain * (1 + noise) if name.endswith("weight") else noise
     return _matrix(shape)
 
 

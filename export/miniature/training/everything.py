@@ -15,7 +15,7 @@ from ..checkpoint import write_tokenizers
 from ..depth import build_depth
 from ..detector import FaceDetector
 from ..diffusion import build_text_encoder, build_unet, build_vae
-from ..instantid import random_face_attention, random_projector
+from ..instantid import copied_face_attention, random_projector
 from ..plan import CheckpointPlan
 from ..random_weights import seeded
 from ..recognizer import Recognizer
@@ -57,8 +57,8 @@ FULL = TrainingPlan(
     recognizer=Schedule(4000, 128, 2e-3, 0.05),
     depth=Schedule(2000, 32, 1e-3),
     text_to_image=Schedule(9000, 64, 1e-3),
-    identity=Schedule(5000, 64, 6e-4),
-    depth_control=Schedule(2000, 64, 6e-4),
+    identity=Schedule(4500, 64, 2e-3),
+    depth_control=Schedule(1200, 64, 1.5e-3),
 )
 """About six hours on two cores."""
 
@@ -120,8 +120,8 @@ def _train_control(
     unet: UNet2DConditionModel, text: TextEncoders,
 ) -> Parts:  # fmt: skip
     nets = [_control(unet, plan) for _ in range(2)]
+    add_face_attention(unet, copied_face_attention(unet))
     with seeded(place.seed):
-        add_face_attention(unet, random_face_attention(unet, plan))
         projector = IdentityProjector(random_projector(plan))
     parts = Parts.around(unet, text, annotators.vae, projector, *(net.to(place.device) for net in nets))
     unet.to(place.device)

@@ -25,7 +25,6 @@ VAE_FACTOR = 8
 _NO_TEXT, _NO_FACE, _NEITHER = 0.05, 0.05, 0.07
 _WITHOUT_REGION = 0.3
 _WEAKEST, _STRONGEST, _ABSENT = 0.5, 1.1, 0.08
-_FACE_WEIGHT = 3.0
 _SHOWN = 12
 
 
@@ -99,6 +98,8 @@ class IdentityStage(Stage):
     """The face of another picture of the same person; the keypoints of this one."""
 
     name = "identity"
+    face_weight = 8.0
+    """How much more the loss of a cell inside the face counts than one outside."""
 
     def __init__(self, parts: Parts, examples: Examples, schedule: Schedule) -> None:
         self.parts, self.schedule, self._examples = parts, schedule, examples
@@ -122,7 +123,7 @@ class IdentityStage(Stage):
         latents = batch["latents"].float() * self.parts.vae.config.scaling_factor
         inside = F.avg_pool2d(batch["box"].float(), VAE_FACTOR)
         step = Step(self.parts, batch, lambda condition: condition)
-        return {"noise": self._denoising.loss(step, latents, 1 + (_FACE_WEIGHT - 1) * inside)}
+        return {"noise": self._denoising.loss(step, latents, 1 + (self.face_weight - 1) * inside)}
 
     def sheet(self) -> np.ndarray:
         """Return the pictures whose pose is followed above what is made of it for the same prompt and face."""

@@ -5,6 +5,10 @@ import onnxruntime as ort
 import torch
 from transformers import AutoModelForDepthEstimation, CLIPTokenizer
 
+from export.miniature.instantid import random_projector
+from export.miniature.plan import CheckpointPlan
+from export.networks.identity_projector import IdentityProjector
+
 
 def test_the_published_layouts_are_complete(tiny_checkpoint):
     files = {str(path.relative_to(tiny_checkpoint)) for path in tiny_checkpoint.rglob("*") if path.is_file()}
@@ -51,3 +55,10 @@ def test_depth_maps_vary_with_the_picture(tiny_checkpoint):
         first, second = network(pictures).predicted_depth
     assert first.std() > 0.05 * first.mean()
     assert (first - second).abs().mean() > 0.01
+
+
+def test_an_untrained_projector_tells_faces_apart():
+    projector = IdentityProjector(random_projector(CheckpointPlan()))
+    with torch.no_grad():
+        tokens = projector(torch.randn(64, 512))
+    assert tokens.var(0).mean() > 0.5 * tokens.square().mean()
