@@ -21,7 +21,7 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*_block(channels, channels), *_block(channels, channels)[:-1])
+        self.layers = nn.Sequential(*block(channels, channels), *block(channels, channels)[:-1])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) → the same."""
@@ -33,9 +33,9 @@ class Recognizer(nn.Module):
 
     def __init__(self, channels: tuple[int, ...], embedding_size: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = _block(3, channels[0], stride=2)
+        layers: list[nn.Module] = block(3, channels[0], stride=2)
         for inputs, outputs in pairwise(channels):
-            layers += [*_block(inputs, outputs, stride=2), Residual(outputs)]
+            layers += [*block(inputs, outputs, stride=2), Residual(outputs)]
         layers += [nn.Conv2d(channels[-1], _NARROW, 1, bias=False), nn.BatchNorm2d(_NARROW), nn.Flatten()]
         self.features = nn.Sequential(*layers)
         self.embedding = nn.Linear(_NARROW * _CELLS**2, embedding_size)
@@ -46,7 +46,8 @@ class Recognizer(nn.Module):
         return self.standardise(self.embedding(self.features(image)))
 
 
-def _block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+def block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+    """Return a 3 × 3 convolution, its normalisation and a ReLU."""
     convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
 

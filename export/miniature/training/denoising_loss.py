@@ -1,6 +1,7 @@
 """What every diffusion stage has in common: noise, its loss, and a few steps to look at."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from diffusers import DDPMScheduler, EulerDiscreteScheduler
@@ -13,25 +14,47 @@ Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 _SNR_LIMIT = 5.0
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """What a network made of a batch of noisy latents."""
+
+    error: torch.Tensor
+    """(B, 4, h, w): squared, of the predicted noise."""
+    weight: torch.Tensor
+    """(B,): how much it counts at its timestep."""
+    signal: torch.Tensor
+    """(B,): the share of the noisy latents that is not noise, a square root of ᾱ."""
+    clean: torch.Tensor
+    """(B, 4, h, w): the latents that the predicted noise leaves."""
+
+    def loss(self, attention: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the weighted error; ``attention`` (B, 1, h, w) says how much each cell counts."""
+        error = self.error if attention is None else self.error * attention / attention.mean()
+        return (self.weight * error.mean((1, 2, 3))).mean()
+
+
 class Denoising:
-    """SDXL's noise, learnt with the loss of arXiv:2303.09556 (Min-SNR-γ)."""
+    """SDXL's noise, learnt with the loss of arXiv:2303.09556 (Min-SNR-γ).
 
-    def __init__(self, device: torch.device) -> None:
+    With a ``least_snr``, timesteps of more noise than that count as if they had no more: it is there that a sampler
+    decides what a picture shows, and there that the plain error hardly sees it.
+    """
+
+    def __init__(self, device: torch.device, least_snr: float = 0.0) -> None:
         self._schedule = DDPMScheduler.from_config(sdxl_scheduler().config)
-        alphas = self._schedule.alphas_cumprod.to(device)
-        self._weights = (_SNR_LIMIT * (1 - alphas) / alphas).clamp(max=1.0)
+        self._alphas = self._schedule.alphas_cumprod.to(device)
+        snr = self._alphas / (1 - self._alphas)
+        self._weights = snr.clamp(least_snr, _SNR_LIMIT) / snr
 
-    def loss(self, predict: Predict, latents: torch.Tensor, attention: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the weighted squared error for ``latents`` (B, 4, h, w) of unit deviation.
-
-        ``attention`` (B, 1, h, w) says how much each cell counts.
-        """
+    def attempt(self, predict: Predict, latents: torch.Tensor) -> Attempt:
+        """Let ``predict`` find the noise in ``latents`` (B, 4, h, w) of unit deviation, at random timesteps."""
         noise = torch.randn_like(latents)
         timestep = torch.randint(len(self._weights), (len(latents), 1), device=latents.device)
         noisy = self._schedule.add_noise(latents, noise, timestep[:, 0])
-        error = (predict(noisy, timestep).float() - noise).square()
-        error = error if attention is None else error * attention / attention.mean()
-        return (self._weights[timestep[:, 0]] * error.mean((1, 2, 3))).mean()
+        predicted = predict(noisy, timestep).float()
+        signal, amount = (each.sqrt()[timestep[:, 0]] for each in (self._alphas, 1 - self._alphas))
+        clean = (noisy - amount[:, None, None, None] * predicted) / signal[:, None, None, None]
+        return Attempt((predicted - noise).square(), self._weights[timestep[:, 0]], signal, clean)
 
 
 @torch.no_grad()

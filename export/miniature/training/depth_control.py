@@ -6,6 +6,7 @@ from torch import nn
 
 from .examples import Examples
 from .identity import IdentityStage, Parts, random_scales
+from .latent_recognizer import LatentRecognizer
 from .loop import Batch, Schedule
 from .pictures import Arrays
 
@@ -18,8 +19,8 @@ class DepthControlStage(IdentityStage):
     name = "depth_control"
     face_weight = 3.0
 
-    def __init__(self, parts: Parts, examples: Examples, schedule: Schedule) -> None:
-        super().__init__(parts, examples, schedule)
+    def __init__(self, parts: Parts, examples: Examples, recognizer: LatentRecognizer, schedule: Schedule) -> None:
+        super().__init__(parts, examples, recognizer, schedule)
         self._trained = nn.ModuleDict({"depth": parts.depth})
 
     def _depth(self, examples: Arrays, rng: np.random.Generator) -> Batch:

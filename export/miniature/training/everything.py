@@ -24,6 +24,7 @@ from .depth_control import DepthControlStage
 from .detector import DetectorStage
 from .examples import Annotators, with_conditions, with_text
 from .identity import IdentityStage, Parts
+from .latent_recognizer import LatentRecognizer, LatentRecognizerStage
 from .loop import Schedule, Workplace, train
 from .pictures import PicturePlan, draw_all
 from .recognizer import RecognizerStage
@@ -42,6 +43,7 @@ class TrainingPlan:
     recognizer: Schedule
     depth: Schedule
     text_to_image: Schedule
+    latent_recognizer: Schedule
     identity: Schedule
     depth_control: Schedule
 
@@ -57,8 +59,9 @@ FULL = TrainingPlan(
     recognizer=Schedule(4000, 128, 2e-3, 0.05),
     depth=Schedule(2000, 32, 1e-3),
     text_to_image=Schedule(9000, 64, 1e-3),
-    identity=Schedule(4500, 64, 2e-3),
-    depth_control=Schedule(1200, 64, 1.5e-3),
+    latent_recognizer=Schedule(2000, 160, 2e-3),
+    identity=Schedule(4000, 64, 2e-3),
+    depth_control=Schedule(1000, 64, 1.5e-3),
 )
 """About six hours on two cores."""
 
@@ -126,8 +129,11 @@ def _train_control(
     parts = Parts.around(unet, text, annotators.vae, projector, *(net.to(place.device) for net in nets))
     unet.to(place.device)
     examples = with_conditions(pictures, annotators)
-    train(IdentityStage(parts, examples, training.identity), place)
-    train(DepthControlStage(parts, examples, training.depth_control), place)
+    recognizer = LatentRecognizer(plan.face_embedding_size)
+    factor = annotators.vae.config.scaling_factor
+    train(LatentRecognizerStage(recognizer, factor, examples, training.latent_recognizer), place)
+    train(IdentityStage(parts, examples, recognizer, training.identity), place)
+    train(DepthControlStage(parts, examples, recognizer, training.depth_control), place)
     return parts
 
 

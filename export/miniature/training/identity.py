@@ -16,6 +16,7 @@ from ...networks.identity_projector import IdentityProjector
 from ...networks.unet import UNet
 from .denoising_loss import Denoising, denoise
 from .examples import Examples
+from .latent_recognizer import LatentRecognizer, face_crops
 from .loop import Batch, Schedule, Stage
 from .pictures import Arrays
 from .text_to_image import TextEncoders, text_batch, time_ids
@@ -25,6 +26,8 @@ VAE_FACTOR = 8
 _NO_TEXT, _NO_FACE, _NEITHER = 0.05, 0.05, 0.07
 _WITHOUT_REGION = 0.3
 _WEAKEST, _STRONGEST, _ABSENT = 0.5, 1.1, 0.08
+_LEAST_SNR = 0.3
+_LIKENESS_WEIGHT = 0.25
 _SHOWN = 12
 
 
@@ -101,9 +104,9 @@ class IdentityStage(Stage):
     face_weight = 8.0
     """How much more the loss of a cell inside the face counts than one outside."""
 
-    def __init__(self, parts: Parts, examples: Examples, schedule: Schedule) -> None:
-        self.parts, self.schedule, self._examples = parts, schedule, examples
-        self._denoising = Denoising(parts.vae.device)
+    def __init__(self, parts: Parts, examples: Examples, recognizer: LatentRecognizer, schedule: Schedule) -> None:
+        self.parts, self.schedule, self._examples, self._recognizer = parts, schedule, examples, recognizer
+        self._denoising = Denoising(parts.vae.device, _LEAST_SNR)
         self._trained = nn.ModuleDict(
             {"projector": parts.projector, "face_attention": parts.face_attention, "identitynet": parts.identitynet}
         )
@@ -119,11 +122,17 @@ class IdentityStage(Stage):
         return text_batch(examples, rng) | _conditions(examples, rng) | self._depth(examples, rng)
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return the denoising loss, in which the face counts more."""
+        """Return the denoising loss, in which the face counts more, and how unlike the wanted person it becomes."""
         latents = batch["latents"].float() * self.parts.vae.config.scaling_factor
         inside = F.avg_pool2d(batch["box"].float(), VAE_FACTOR)
         step = Step(self.parts, batch, lambda condition: condition)
-        return {"noise": self._denoising.loss(step, latents, 1 + (self.face_weight - 1) * inside)}
+        attempt = self._denoising.attempt(step, latents)
+        unlike = 1 - self._recognizer.likeness(attempt.clean, batch["crop"], batch["face"])
+        asked = attempt.signal * batch["with_face"] * (batch["ip_adapter"] + batch["identitynet"])[:, 0].clamp(max=1)
+        return {
+            "noise": attempt.loss(1 + (self.face_weight - 1) * inside),
+            "unlike": _LIKENESS_WEIGHT * (asked * unlike).sum() / asked.sum().clamp(min=1),
+        }
 
     def sheet(self) -> np.ndarray:
         """Return the pictures whose pose is followed above what is made of it for the same prompt and face."""
@@ -169,6 +178,7 @@ def _conditions(examples: Arrays, rng: np.random.Generator) -> Batch:
     return {
         "face": torch.from_numpy(examples["face"]),
         "keypoints": torch.from_numpy(drawn).permute(0, 3, 1, 2),
+        "crop": torch.from_numpy(face_crops(examples["keypoints"], cells)),
         "box": torch.from_numpy(inside),
         "region": torch.from_numpy(np.maximum(inside, everywhere[:, None, None, None])),
         "with_text": torch.from_numpy(text),

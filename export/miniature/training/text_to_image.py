@@ -86,7 +86,7 @@ class TextToImage(Stage):
         def predict(noisy: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
             return self.unet(noisy, timestep[:, 0], **conditions).sample
 
-        return {"noise": self._denoising.loss(predict, latents)}
+        return {"noise": self._denoising.attempt(predict, latents).loss()}
 
     def sheet(self) -> np.ndarray:
         """Return a picture for each of `SHOWN`, twice."""

@@ -55,7 +55,7 @@ def made(tmp_path_factory):
     (folder / "work").mkdir()
     place = Workplace(folder / "work", 0, torch.device("cpu"))
     for _ in range(2):  # the second run finds everything finished, as one does that was interrupted at the very end
-        trained = train_everything(PLAN, TrainingPlan(*[BRIEF] * 7), pictures, place)
+        trained = train_everything(PLAN, TrainingPlan(*[BRIEF] * 8), pictures, place)
     open_zero_convolutions(trained.parts)
     noisy, timestep = torch.randn(2, 4, 16, 16), torch.tensor([[500.0], [500.0]])
     with torch.no_grad():
