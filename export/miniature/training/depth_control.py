@@ -17,7 +17,7 @@ class DepthControlStage(IdentityStage):
     """Mostly the depth of somebody else in the same pose elsewhere: pose comes from it, looks and place do not."""
 
     name = "depth_control"
-    face_weight = 3.0
+    face_weight = 2.0
 
     def __init__(self, parts: Parts, examples: Examples, recognizer: LatentRecognizer, schedule: Schedule) -> None:
         super().__init__(parts, examples, recognizer, schedule)

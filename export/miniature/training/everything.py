@@ -14,7 +14,7 @@ from ...networks.identity_projector import IdentityProjector
 from ..checkpoint import write_tokenizers
 from ..depth import build_depth
 from ..detector import FaceDetector
-from ..diffusion import build_text_encoder, build_unet, build_vae
+from ..diffusion import build_text_encoder, build_unet, build_vae, open_stem
 from ..instantid import copied_face_attention, random_projector
 from ..plan import CheckpointPlan
 from ..random_weights import seeded
@@ -61,7 +61,7 @@ FULL = TrainingPlan(
     text_to_image=Schedule(9000, 64, 1e-3),
     latent_recognizer=Schedule(2000, 160, 2e-3),
     identity=Schedule(4000, 64, 2e-3),
-    depth_control=Schedule(1000, 64, 1.5e-3),
+    depth_control=Schedule(1000, 64, 2e-3),
 )
 """About six hours on two cores."""
 
@@ -123,6 +123,8 @@ def _train_control(
     unet: UNet2DConditionModel, text: TextEncoders,
 ) -> Parts:  # fmt: skip
     nets = [_control(unet, plan) for _ in range(2)]
+    with seeded(place.seed):
+        open_stem(nets[1])
     add_face_attention(unet, copied_face_attention(unet))
     with seeded(place.seed):
         projector = IdentityProjector(random_projector(plan))
@@ -137,6 +139,6 @@ def _train_control(
     return parts
 
 
-def _control(unet: UNet2DConditionModel, plan: CheckpointPlan) -> nn.Module:
+def _control(unet: UNet2DConditionModel, plan: CheckpointPlan) -> ControlNetModel:
     """A ControlNet that starts as the base's encoder, with closed zero convolutions."""
     return ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=plan.unet.condition_channels)
