@@ -20,7 +20,6 @@ _ATTENTION_GAINS = {"attn2.to_q": 2.0, "attn2.to_k": 2.0, "attn2.to_v": 2.0, "at
 _SHORTCUT_GAINS = {"conv_in": 2.5, "up_blocks.2.resnets.2.conv_shortcut": 2.0}
 _POOLED_GAINS = {"add_embedding.linear_1": 2.0, "add_embedding.linear_2": 2.0}
 _CONDITION_GAIN = 2.0
-_STEM_GAIN = 1.8
 _CONTROL_GAIN = 1.0
 _TEXTURE_GAIN = 1.0
 _WORD_SPREAD = 0.5
@@ -138,13 +137,14 @@ def _open_zero_convolutions(net: ControlNetModel) -> None:
 
 
 def open_stem(net: ControlNetModel) -> None:
-    """Give a ControlNet's stem weight before training: it starts closed, and a faint map takes thousands of steps to open
-    it. The zero convolutions alone leave the base as it is.
+    """Give a ControlNet's stem weight before training; the zero convolutions alone leave the base as it is.
+
+    A stem starts closed, and maps as faint as depth take thousands of steps to open it.
     """
     stem = net.controlnet_cond_embedding
     for layer in stem.modules():
         if isinstance(layer, torch.nn.Conv2d):
-            spread(layer, 1.0 if layer is stem.conv_out else _STEM_GAIN)
+            spread(layer, 1.0 if layer is stem.conv_out else _CONDITION_GAIN)
 
 
 def build_vae(plan: CheckpointPlan, seed: int) -> AutoencoderKL:

@@ -5,7 +5,6 @@ from math import ceil
 from pathlib import Path
 
 from diffusers import ControlNetModel, UNet2DConditionModel
-from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, PreTrainedModel
 
 from ...in_process import import_models_of
