@@ -11,6 +11,7 @@ from .loop import Batch, Schedule
 from .pictures import Arrays
 
 _OWN = 0.3
+_SCALES = (0.3, 0.7)
 
 
 class DepthControlStage(IdentityStage):
@@ -27,4 +28,4 @@ class DepthControlStage(IdentityStage):
         count = len(examples["latents"])
         own = rng.random(count)[:, None, None] < _OWN
         depth = np.where(own, examples["own_depth"], examples["twin_depth"])
-        return {"depth": torch.from_numpy(depth)[:, None], "depth_scale": random_scales(rng, count)}
+        return {"depth": torch.from_numpy(depth)[:, None], "depth_scale": random_scales(rng, count, _SCALES)}

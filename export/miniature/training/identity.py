@@ -25,7 +25,8 @@ from .vae import tiles, to_pixels
 VAE_FACTOR = 8
 _NO_TEXT, _NO_FACE, _NEITHER = 0.05, 0.05, 0.07
 _WITHOUT_REGION = 0.3
-_WEAKEST, _STRONGEST, _ABSENT = 0.5, 1.1, 0.08
+_FACE_SCALES = (0.5, 1.1)
+_ABSENT = 0.08
 _LEAST_SNR = 0.3
 _LIKENESS_WEIGHT = 0.25
 _SHOWN = 12
@@ -155,9 +156,9 @@ class IdentityStage(Stage):
         return {"depth_scale": torch.from_numpy(scale)}
 
 
-def random_scales(rng: np.random.Generator, count: int) -> torch.Tensor:
-    """Return (count, 1) float32: mostly a scale near what people ask for, sometimes 0."""
-    scale = rng.uniform(_WEAKEST, _STRONGEST, (count, 1)) * (rng.random((count, 1)) >= _ABSENT)
+def random_scales(rng: np.random.Generator, count: int, between: tuple[float, float]) -> torch.Tensor:
+    """Return (count, 1) float32: mostly a scale ``between`` two around the documented default, sometimes 0."""
+    scale = rng.uniform(*between, (count, 1)) * (rng.random((count, 1)) >= _ABSENT)
     return torch.from_numpy(scale.astype(np.float32))
 
 
@@ -183,8 +184,8 @@ def _conditions(examples: Arrays, rng: np.random.Generator) -> Batch:
         "region": torch.from_numpy(np.maximum(inside, everywhere[:, None, None, None])),
         "with_text": torch.from_numpy(text),
         "with_face": torch.from_numpy(face),
-        "ip_adapter": random_scales(rng, count),
-        "identitynet": random_scales(rng, count),
+        "ip_adapter": random_scales(rng, count, _FACE_SCALES),
+        "identitynet": random_scales(rng, count, _FACE_SCALES),
     }
 
 
