@@ -26,8 +26,8 @@ def write_demo_pictures(folder: Path) -> None:
     folder.mkdir()
     upright = Pose(head_size=0.5, centre_y=0.45)
     turned = Pose(centre_x=0.56, centre_y=0.4, head_size=0.42, roll_deg=-9, yaw_deg=20, smile=0.7)
-    face = Scene((_somebody(12, upright),), Background("gradient", seed=1))
-    pose = Scene((_somebody(16, turned),), Background("hills", seed=2))
+    face = Scene((_somebody(38, upright),), Background("gradient", seed=1))
+    pose = Scene((_somebody(43, turned),), Background("hills", seed=2))
     _write(folder / "face.png", render(face, 256, 208).image)
     _write(folder / "pose.png", render(pose, 320, 256).image)
 
