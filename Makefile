@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 REPOSITORY ?= build/miniature
-CHECKPOINT := build/miniature-checkpoint
+CHECKPOINT := export/miniature/weights
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
@@ -22,14 +22,11 @@ $(READY): pyproject.toml constraints.txt client/pyproject.toml
 	$(PY) -m pip install --quiet --constraint constraints.txt --no-deps insightface
 	touch $@
 
-$(CHECKPOINT): | $(READY)
-	$(PY) -m export.miniature --untrained $@
-
-build/.miniature-exported: $(READY) $(wildcard export/*.py export/*/*.py model_repository/*/* model_repository/*/1/*.py model_repository/*/1/*/*.py) | $(CHECKPOINT)
+build/.miniature-exported: $(READY) $(shell find $(CHECKPOINT) -type f) $(wildcard export/*.py export/*/*.py model_repository/*/* model_repository/*/1/*.py model_repository/*/1/*/*.py)
 	$(PY) -m export onnx --checkpoint $(CHECKPOINT) --output build/miniature --max-side 192
 	touch $@
 
-demo: build/.miniature-exported  ## make the miniature checkpoint, export it, and make a picture through real Triton
+demo: build/.miniature-exported  ## export the miniature checkpoint and make a picture through real Triton
 	$(PY) -m deploy.local.demo --checkpoint $(CHECKPOINT) --repository build/miniature --output build/demo
 
 test: build/.miniature-exported  ## run every test; those that need a GPU skip with a reason

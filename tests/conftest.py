@@ -34,8 +34,8 @@ def write_tiny_checkpoint(folder: Path, **changes: object) -> Path:
 
 @pytest.fixture(scope="session")
 def miniature_checkpoint() -> Path:
-    """The checkpoint that ``make demo`` and ``make test`` make."""
-    return _made(ROOT / "build" / "miniature-checkpoint")
+    """The trained checkpoint that ``make demo`` and ``make test`` export."""
+    return ROOT / "export" / "miniature" / "weights"
 
 
 @pytest.fixture(scope="session")

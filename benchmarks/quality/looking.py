@@ -1,6 +1,6 @@
 """Looks at pictures through the served networks: face analysis and depth estimator."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,9 @@ from export.in_process import import_models_of
 from .cases import Case
 from .measures import Sight
 from .scores import Score, score
+
+See = Callable[[np.ndarray], Sight]
+"""A picture (H, W, 3) uint8 RGB → what is seen in it, as a `Looker` does."""
 
 
 class Looker:
@@ -64,11 +67,11 @@ class Looker:
         return {name: result.as_numpy(name) for name in outputs}
 
 
-def look(looker: Looker, cases: Sequence[Case], images: Sequence[np.ndarray]) -> list[Score]:
+def look(see: See, cases: Sequence[Case], images: Sequence[np.ndarray]) -> list[Score]:
     """Score the pictures of the first ``len(images)`` cases; a face has to be told from the next cases'."""
-    faces = [looker(case.face_picture).embedding for case in cases]
+    faces = [see(case.face_picture).embedding for case in cases]
     known = np.stack([np.full(512, 1e-6, np.float32) if face is None else face for face in faces])
     return [
-        score(cases[own], image, looker(image), looker(cases[own].pose_picture), known, own)
+        score(cases[own], image, see(image), see(cases[own].pose_picture), known, own)
         for own, image in enumerate(images)
     ]

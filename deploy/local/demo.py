@@ -16,7 +16,8 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 from .errors import LocalTritonError
 from .server import ON_FREE_PORTS, LocalTriton
 
-PROMPT = "Photo of a woman wearing a Superman costume"
+SEED = 7
+PROMPT = "Photo of a woman wearing a Superman costume at the beach"
 TILE_PX = 256
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 
@@ -72,6 +73,7 @@ def _generate(server: LocalTriton, face: Path, pose: Path, console: Console) -> 
             face_image=face,
             pose_image=pose,
             prompt=PROMPT,
+            seed=SEED,
             on_progress=lambda p: bar.update(task, completed=p.step, total=p.num_inference_steps),
         )
 

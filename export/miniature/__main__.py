@@ -1,7 +1,6 @@
 """``python -m export.miniature DIR``: train the miniature checkpoint on the little world; go on where it stopped."""
 
 import argparse
-import shutil
 import time
 from dataclasses import replace
 from math import ceil
@@ -10,8 +9,6 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from .checkpoint import write_checkpoint
-from .detector import FaceDetector
 from .plan import CheckpointPlan
 from .training.everything import FULL, train_everything
 from .training.loop import Workplace
@@ -19,18 +16,13 @@ from .training.pictures import PicturePlan
 from .training.writing import write_trained
 
 _FEWEST_PARTS = 8
-_WEIGHTS = Path(__file__).parent / "weights"
-_DETECTOR = "antelopev2/scrfd_10g_bnkps.onnx"
 
 
 def main() -> None:
     """Write the checkpoint; DIR appears when it is complete."""
     options = _parse()
     console, started = Console(), time.monotonic()
-    if options.untrained:
-        _write_untrained(options.folder, options.seed)
-    else:
-        _train(options)
+    _train(options)
     size_mb = sum(path.stat().st_size for path in options.folder.rglob("*") if path.is_file()) / 1e6
     console.print(f"{options.folder}: {size_mb:.0f} MB in {time.monotonic() - started:.0f} s", highlight=False)
 
@@ -43,12 +35,6 @@ def _train(options: argparse.Namespace) -> None:
     write_trained(options.folder, train_everything(CheckpointPlan(), FULL.shortened(options.share), pictures, place))
 
 
-def _write_untrained(folder: Path, seed: int) -> None:
-    """Write random weights and the trained face detector: without one, no request gets past its pictures."""
-    write_checkpoint(folder, CheckpointPlan(), seed, FaceDetector())
-    shutil.copy(_WEIGHTS / _DETECTOR, folder / _DETECTOR)
-
-
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m export.miniature", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR")
@@ -56,7 +42,6 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--share", type=float, default=1.0, help="of the steps, for trying out (%(default)s)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
-    parser.add_argument("--untrained", action="store_true", help="random weights, but for the face detector")
     return parser.parse_args()
 
 

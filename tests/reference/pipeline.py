@@ -37,7 +37,7 @@ class ReferencePipeline:
 
     def __init__(self, checkpoint: Path) -> None:
         base = checkpoint / "base"
-        adapter = torch.load(checkpoint / "instantid" / "ip-adapter.bin", weights_only=True)
+        adapter = _in_fp32(torch.load(checkpoint / "instantid" / "ip-adapter.bin", weights_only=True))
         self.projector = adapter["image_proj"]
         self.unet = UNet2DConditionModel.from_pretrained(base / "unet")
         self.controls = install(self.unet, adapter["ip_adapter"], self.projector["latents"].shape[1])
@@ -47,8 +47,8 @@ class ReferencePipeline:
         self.scheduler = EulerDiscreteScheduler.from_pretrained(base / "scheduler")
         self.text = StableDiffusionXLPipeline(
             vae=self.vae,
-            text_encoder=CLIPTextModel.from_pretrained(base / "text_encoder"),
-            text_encoder_2=CLIPTextModelWithProjection.from_pretrained(base / "text_encoder_2"),
+            text_encoder=CLIPTextModel.from_pretrained(base / "text_encoder", dtype=torch.float32),
+            text_encoder_2=CLIPTextModelWithProjection.from_pretrained(base / "text_encoder_2", dtype=torch.float32),
             tokenizer=CLIPTokenizer.from_pretrained(base / "tokenizer"),
             tokenizer_2=CLIPTokenizer.from_pretrained(base / "tokenizer_2"),
             unet=self.unet,
@@ -139,3 +139,7 @@ class ReferencePipeline:
         mask = torch.zeros(1, 1, height, width)
         mask[:, :, y1:y2, x1:x2] = 1
         return mask
+
+
+def _in_fp32(parts: dict[str, dict[str, torch.Tensor]]) -> dict[str, dict[str, torch.Tensor]]:
+    return {part: {name: tensor.float() for name, tensor in tensors.items()} for part, tensors in parts.items()}

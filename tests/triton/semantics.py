@@ -1,0 +1,70 @@
+"""What is asked for against what is seen, on people, poses and prompts that training never drew."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.quality.cases import Case, draw_cases
+from benchmarks.quality.looking import Looker, look
+from benchmarks.quality.making import make_pictures, request_of
+from benchmarks.quality.measures import Sight
+from benchmarks.quality.scores import OTHERS, Summary
+
+CASES = list(draw_cases(24, seed=1))
+assert len(CASES) > OTHERS, "each face is held against others'"
+
+
+@dataclasses.dataclass(frozen=True)
+class Control:
+    """A measure, and the least that it has to be: below what ``python -m benchmarks quality`` sees."""
+
+    measure: str
+    least: float
+
+    def of(self, summary: Summary) -> float:
+        """Return the measure, larger is better."""
+        value = getattr(summary, self.measure)
+        return -value if self.measure == "keypoint_error" else value
+
+
+IDENTITY = Control("first", 0.8)
+LIKENESS = Control("cosine", 0.45)
+POSE = Control("keypoint_error", -0.07)
+DEPTH = Control("depth_correlation", 0.85)
+CLOTHES = Control("clothes", 0.8)
+BACKGROUND = Control("background", 0.8)
+
+
+class Observer:
+    """Makes the cases' pictures and sums up what is seen; what was asked or seen before is not done again."""
+
+    def __init__(self, grpc_url: str, repository: Path) -> None:
+        self._grpc_url = grpc_url
+        self._looker = Looker(grpc_url, repository)
+        self._made: dict[str, list[np.ndarray]] = {}
+        self._seen: dict[bytes, Sight] = {}
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._looker.close()
+
+    def __call__(self, cases: Sequence[Case] = CASES, **attributes: object) -> Summary:
+        """Ask as ``cases`` do, with ``attributes`` in place of their own, and expect what `CASES` do."""
+        return Summary.of(look(self.see, CASES, self.pictures(cases, **attributes)))
+
+    def pictures(self, cases: Sequence[Case] = CASES, **attributes: object) -> list[np.ndarray]:
+        """Return the cases' pictures, (H, W, 3) uint8 RGB."""
+        requests = [request_of(case, **attributes) for case in cases]
+        name = repr(requests)
+        if name not in self._made:
+            self._made[name] = make_pictures(self._grpc_url, requests)
+        return self._made[name]
+
+    def see(self, image: np.ndarray) -> Sight:
+        """See a picture (H, W, 3) uint8 RGB."""
+        name = image.tobytes()
+        if name not in self._seen:
+            self._seen[name] = self._looker(image)
+        return self._seen[name]
