@@ -133,7 +133,6 @@ def arguments(settings: Settings, rows: int, admin_key: str) -> Iterator[str]:
     yield "--model-control-mode=none"
     yield "--exit-on-error=true"
     yield "--strict-readiness=true"
-    yield "--rate-limit=execution_count"
     yield f"--cache-config=local,size={settings.cache_bytes}"
     yield f"--cuda-memory-pool-byte-size=0:{pool}"
     yield f"--pinned-memory-pool-byte-size={settings.pinned_pool_bytes}"

@@ -185,7 +185,6 @@ class LocalTriton:
             yield f"--{purpose}-port={port}"
         yield "--model-control-mode=none"
         yield "--exit-on-error=true"
-        yield "--rate-limit=execution_count"
         yield f"--exit-timeout-secs={_DRAIN_S}"
         yield f"--backend-config=python,shm-region-prefix-name={prefix}"
         yield f"--model-load-thread-count={os.cpu_count() or 4}"

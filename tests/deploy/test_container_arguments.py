@@ -25,7 +25,6 @@ def test_without_settings_it_serves_models_on_all_addresses():
     assert [given[f"--{purpose}-port"] for purpose in ("http", "grpc", "metrics")] == ["8000", "8001", "8002"]
     assert given["--model-control-mode"] == "none"
     assert given["--exit-on-error"] == "true"
-    assert given["--rate-limit"] == "execution_count"
     assert given["--allow-metrics"] == "true"
 
 

@@ -229,3 +229,22 @@ async def test_company_of_other_sizes_changes_no_picture() -> None:
     studio = Studio()
     company = await asyncio.gather(*(studio.generate(**changes) for changes in others))
     assert [generated.image for generated in company] == alone
+
+
+async def test_the_two_largest_never_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    studio, running, most = Studio(), 0, 0
+    call = studio.networks.call
+
+    async def slow_call(model: str, inputs: Any, outputs: Any) -> dict[str, np.ndarray]:
+        nonlocal running, most
+        if model not in ("vae_decoder", "depth_estimator"):
+            return await call(model, inputs, outputs)
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+        return await call(model, inputs, outputs)
+
+    monkeypatch.setattr(studio.networks, "call", slow_call)
+    await asyncio.gather(*(studio.generate(seed=seed, num_inference_steps=4) for seed in range(4)))
+    assert most == 1

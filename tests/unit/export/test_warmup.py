@@ -39,9 +39,3 @@ def test_where_triton_does_not_batch_the_shape_is_whole(miniature_repository: Pa
     (warmup,) = config(miniature_repository, "face_detector").model_warmup
     assert warmup.batch_size == 0, "else Triton puts a dimension in front"
     assert list(warmup.inputs["image"].dims) == [1, 3, 640, 640]
-
-
-def test_the_two_largest_never_run_at_once(miniature_repository: Path) -> None:
-    for name in ("vae_decoder", "depth_estimator"):
-        (group,) = config(miniature_repository, name).instance_group
-        assert [(part.name, part.count) for part in group.rate_limiter.resources] == [("large_activations", 1)]

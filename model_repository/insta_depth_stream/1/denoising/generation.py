@@ -119,6 +119,9 @@ class Generation:
         self._limits = PictureLimits(settings.max_image_bytes, settings.max_image_pixels)
         self._dtype = np.dtype(manifest.numpy_dtype)
         self._in_flight = 0
+        # The VAE's activations and the depth estimator's are the largest beside those of the steps: not both at once.
+        # Not left to Triton's rate limiter, which stops for ever under BLS (triton-inference-server/core, PR 448).
+        self._large_activations = asyncio.Lock()
 
     async def generate(self, tensors: Mapping[str, np.ndarray], audience: Audience) -> Generated:
         """Answer one request; raises `InstaDepthError` for whatever it must not or cannot do."""
@@ -138,7 +141,8 @@ class Generation:
         clock.lap("conditioning")
         latents = await self._denoise(request, scheduler, conditioning, audience)
         clock.lap("denoise")
-        image = await decode_latents(self._networks, latents)
+        async with self._large_activations:
+            image = await decode_latents(self._networks, latents)
         clock.lap("decode")
         _raise_if_cancelled(audience)
         content = await asyncio.to_thread(_encode, image, request)
@@ -200,7 +204,8 @@ class Generation:
 
     async def _depth(self, picture: np.ndarray) -> torch.Tensor:
         pixel_values = await asyncio.to_thread(self._depth_processor, picture)
-        predicted = await predict_depth(self._networks, pixel_values, self._dtype, self._device)
+        async with self._large_activations:
+            predicted = await predict_depth(self._networks, pixel_values, self._dtype, self._device)
         return await asyncio.to_thread(depth_picture, predicted, *picture.shape[:2])
 
     async def _denoise(
