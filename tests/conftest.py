@@ -41,10 +41,7 @@ def miniature_checkpoint() -> Path:
 @pytest.fixture(scope="session")
 def miniature_repository() -> Path:
     """The model repository exported from the miniature checkpoint."""
-    return _made(ROOT / "build" / "miniature")
-
-
-def _made(folder: Path) -> Path:
+    folder = ROOT / "build" / "miniature"
     if not folder.exists():
         pytest.fail(f"{folder} is missing: `make test` makes it")
     return folder

@@ -129,22 +129,19 @@ def _output_features(unet: UNet2DConditionModel, sample: torch.Tensor) -> torch.
 
 def _open_zero_convolutions(net: ControlNetModel) -> None:
     """Give a ControlNet's zero convolutions weight: untrained, they would leave every picture alone."""
-    for layer in net.controlnet_cond_embedding.modules():
-        if isinstance(layer, torch.nn.Conv2d):
-            spread(layer, _CONDITION_GAIN)
+    open_stem(net, _CONDITION_GAIN)
     for convolution in [*net.controlnet_down_blocks, net.controlnet_mid_block]:
         spread(convolution, _CONTROL_GAIN)
 
 
-def open_stem(net: ControlNetModel) -> None:
-    """Give a ControlNet's stem weight before training; the zero convolutions alone leave the base as it is.
-
-    A stem starts closed, and maps as faint as depth take thousands of steps to open it.
+def open_stem(net: ControlNetModel, last_gain: float = 1.0) -> None:
+    """Give a ControlNet's stem weight; one that starts closed, as diffusers has it, takes thousands of training steps
+    to open for maps as faint as depth.
     """
     stem = net.controlnet_cond_embedding
     for layer in stem.modules():
         if isinstance(layer, torch.nn.Conv2d):
-            spread(layer, 1.0 if layer is stem.conv_out else _CONDITION_GAIN)
+            spread(layer, last_gain if layer is stem.conv_out else _CONDITION_GAIN)
 
 
 def build_vae(plan: CheckpointPlan, seed: int) -> AutoencoderKL:

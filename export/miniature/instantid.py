@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from diffusers import UNet2DConditionModel
 
+from ..networks.face_attention import cross_attention, published_keys
 from .diffusion import build_controlnet
 from .plan import CheckpointPlan, ProjectorPlan
 from .random_weights import seeded
@@ -29,25 +30,16 @@ def random_projector(plan: CheckpointPlan) -> dict[str, torch.Tensor]:
 
 def copied_face_attention(unet: UNet2DConditionModel) -> dict[str, torch.Tensor]:
     """Return face attention that starts as the text's, as IP-Adapter's training does."""
-    weights = {}
-    for index, name in enumerate(unet.attn_processors):
-        if name.endswith("attn2.processor"):
-            text = unet.get_submodule(name.removesuffix(".processor"))
-            weights[f"{index}.to_k_ip.weight"] = text.to_k.weight.detach().clone()
-            weights[f"{index}.to_v_ip.weight"] = text.to_v.weight.detach().clone()
-    return weights
+    layers = cross_attention(unet).items()
+    return published_keys({index: (_copy(layer.to_k), _copy(layer.to_v)) for index, layer in layers})
 
 
 def random_face_attention(unet: UNet2DConditionModel, plan: CheckpointPlan) -> dict[str, torch.Tensor]:
-    """Return key and value projections of every cross-attention, numbered as all attention is."""
-    weights = {}
-    for index, name in enumerate(unet.attn_processors):
-        if name.endswith("attn2.processor"):
-            inner = unet.get_submodule(name.removesuffix(".processor")).inner_dim
-            shape = (inner, plan.cross_attention_size)
-            weights[f"{index}.to_k_ip.weight"] = 2.0 * _matrix(shape)
-            weights[f"{index}.to_v_ip.weight"] = _FACE_VALUE_GAIN * _matrix(shape)
-    return weights
+    """Return key and value projections of every cross-attention layer."""
+    shapes = {index: (layer.inner_dim, plan.cross_attention_size) for index, layer in cross_attention(unet).items()}
+    return published_keys(
+        {index: (2.0 * _matrix(shape), _FACE_VALUE_GAIN * _matrix(shape)) for index, shape in shapes.items()}
+    )
 
 
 def _projector_shapes(plan: CheckpointPlan) -> dict[str, tuple[int, ...]]:
@@ -77,6 +69,10 @@ def _projector_layer(name: str, part: ProjectorPlan) -> dict[str, tuple[int, ...
         f"{name}.1.1.weight": (hidden, width),
         f"{name}.1.3.weight": (width, hidden),
     }
+
+
+def _copy(layer: torch.nn.Linear) -> torch.Tensor:
+    return layer.weight.detach().clone()
 
 
 def _linear(name: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:

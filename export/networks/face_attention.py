@@ -87,7 +87,7 @@ def add_face_attention(unet: UNet2DConditionModel, weights: Mapping[str, torch.T
     shapes don't fit.
     """
     names = list(unet.attn_processors)
-    _check_keys(names, weights)
+    _check_keys(unet, weights)
     levels = len(unet.config.block_out_channels)
     unet.set_attn_processor(
         {
@@ -95,6 +95,21 @@ def add_face_attention(unet: UNet2DConditionModel, weights: Mapping[str, torch.T
             for index, name in enumerate(names)
         }
     )
+
+
+def cross_attention(unet: UNet2DConditionModel) -> dict[int, Attention]:
+    """Return the cross-attention layers, by their place among all attention layers."""
+    names = enumerate(unet.attn_processors)
+    return {index: unet.get_submodule(name.removesuffix(".processor")) for index, name in names if _is_cross(name)}
+
+
+def published_keys(projections: Mapping[int, tuple[torch.Tensor, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Return the keys' and values' projections of the layers of `cross_attention` as ``ip-adapter.bin`` names them."""
+    weights = {}
+    for index, (key, value) in projections.items():
+        weights[f"{index}.to_k_ip.weight"] = key
+        weights[f"{index}.to_v_ip.weight"] = value
+    return weights
 
 
 def _is_cross(name: str) -> bool:
@@ -113,8 +128,8 @@ def _level(name: str, levels: int) -> int:
     return levels - 1 - int(index) if part == "up_blocks" else levels - 1
 
 
-def _check_keys(names: list[str], weights: Mapping[str, torch.Tensor]) -> None:
-    expected = {f"{i}.{kind}.weight" for i, n in enumerate(names) if _is_cross(n) for kind in ("to_k_ip", "to_v_ip")}
+def _check_keys(unet: UNet2DConditionModel, weights: Mapping[str, torch.Tensor]) -> None:
+    expected = {f"{index}.{kind}.weight" for index in cross_attention(unet) for kind in ("to_k_ip", "to_v_ip")}
     if expected != set(weights):
         different = sorted(expected ^ set(weights))
         raise CheckpointError(

@@ -121,14 +121,13 @@ def _train_control(
     plan: CheckpointPlan, training: TrainingPlan, pictures: PicturePlan, place: Workplace, annotators: Annotators,
     unet: UNet2DConditionModel, text: TextEncoders,
 ) -> Parts:  # fmt: skip
-    nets = [_control(unet, plan) for _ in range(2)]
+    identitynet, depth = _control(unet, plan).to(place.device), _control(unet, plan)
     with seeded(place.seed):
-        open_stem(nets[1])
-    add_face_attention(unet, copied_face_attention(unet))
+        open_stem(depth)
     with seeded(place.seed):
         projector = IdentityProjector(random_projector(plan))
-    parts = Parts.around(unet, text, annotators.vae, projector, *(net.to(place.device) for net in nets))
-    unet.to(place.device)
+    add_face_attention(unet, copied_face_attention(unet))
+    parts = Parts.around(unet.to(place.device), text, annotators.vae, projector, identitynet, depth.to(place.device))
     examples = with_conditions(pictures, annotators)
     recognizer = LatentRecognizer(plan.face_embedding_size)
     factor = annotators.vae.config.scaling_factor

@@ -20,9 +20,8 @@ from .latent_recognizer import LatentRecognizer, face_crops
 from .loop import Batch, Schedule, Stage
 from .pictures import Arrays
 from .text_to_image import TextEncoders, text_batch, time_ids
-from .vae import tiles, to_pixels
+from .vae import VAE_FACTOR, tiles, to_pixels
 
-VAE_FACTOR = 8
 _NO_TEXT, _NO_FACE, _NEITHER = 0.05, 0.05, 0.07
 _WITHOUT_REGION = 0.3
 _FACE_SCALES = (0.5, 1.1)

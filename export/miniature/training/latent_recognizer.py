@@ -12,6 +12,7 @@ from torch import nn
 from ..recognizer import SIDE_PX, Residual, block
 from .examples import Examples
 from .loop import Batch, Schedule, Stage
+from .vae import VAE_FACTOR
 
 _CELLS = 14
 _CHANNELS = (48, 96)
@@ -81,5 +82,5 @@ def face_crops(keypoints: np.ndarray, cells: tuple[int, ...]) -> np.ndarray:
     x, y = np.meshgrid(centres, centres)
     aligned = np.stack([x, y, np.ones_like(x)], axis=-1)
     pixels = np.stack([aligned @ np.linalg.inv([*estimate_norm(points, SIDE_PX), [0, 0, 1]]).T for points in keypoints])
-    size_px = 8 * np.array(cells[::-1])
+    size_px = VAE_FACTOR * np.array(cells[::-1])
     return (2 * (pixels[..., :2] + 0.5) / size_px - 1).astype(np.float32)

@@ -10,6 +10,7 @@ from torch import nn
 from .loop import Batch, Schedule, Stage
 from .pictures import Arrays, PicturePlan, load, load_all
 
+VAE_FACTOR = 8
 _PIECE_PX = 64
 _PIECES, _OF_FACES = 0.8, 0.6
 """Share of the steps that see pieces of pictures, and of the pieces that lie about a face, which is hardest to draw."""

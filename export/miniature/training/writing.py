@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from diffusers.models.attention_processor import AttnProcessor2_0
 
+from ...networks.face_attention import cross_attention, published_keys
 from ..checkpoint import appearing_at, write_tokenizers
 from ..depth import build_processor
 from ..detector import export_detector
@@ -46,12 +47,9 @@ def _write_base(folder: Path, parts: Parts) -> None:
 
 def _write_instantid(folder: Path, parts: Parts) -> None:
     parts.identitynet.controlnet.half().cpu().save_pretrained(folder / "ControlNetModel")
-    face_attention = {}
-    for index, (name, processor) in enumerate(parts.unet.unet.attn_processors.items()):
-        if name.endswith("attn2.processor"):
-            face_attention[f"{index}.to_k_ip.weight"] = processor.to_k_ip.weight
-            face_attention[f"{index}.to_v_ip.weight"] = processor.to_v_ip.weight
-    weights = {"image_proj": parts.projector.state_dict(), "ip_adapter": face_attention}
+    faces = {index: layer.processor for index, layer in cross_attention(parts.unet.unet).items()}
+    projections = {index: (face.to_k_ip.weight, face.to_v_ip.weight) for index, face in faces.items()}
+    weights = {"image_proj": parts.projector.state_dict(), "ip_adapter": published_keys(projections)}
     halved = {
         part: {name: tensor.detach().half().cpu() for name, tensor in tensors.items()}
         for part, tensors in weights.items()
