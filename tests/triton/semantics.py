@@ -32,7 +32,7 @@ class Control:
 IDENTITY = Control("first", 0.8)
 LIKENESS = Control("cosine", 0.45)
 POSE = Control("keypoint_error", -0.07)
-DEPTH = Control("depth_correlation", 0.85)
+DEPTH = Control("depth_correlation", 0.905)
 CLOTHES = Control("clothes", 0.8)
 BACKGROUND = Control("background", 0.8)
 

@@ -14,12 +14,13 @@ from .semantics import BACKGROUND, CASES, CLOTHES, DEPTH, IDENTITY, LIKENESS, PO
 
 WITHOUT_FACE = {"ip_adapter_scale": 0.0, "identitynet_scale": 0.0}
 WITHOUT_POSE = {"identitynet_scale": 0.0, "depth_scale": 0.0}
+WITHOUT_DEPTH = {"depth_scale": 0.0}
 WITHOUT_WORDS = {"prompt": "Photo of a person"}
 CUTS = [
     (IDENTITY, WITHOUT_FACE),
     (LIKENESS, WITHOUT_FACE),
     (POSE, WITHOUT_POSE),
-    (DEPTH, WITHOUT_POSE),
+    (DEPTH, WITHOUT_DEPTH),
     (CLOTHES, WITHOUT_WORDS),
     (BACKGROUND, WITHOUT_WORDS),
 ]

@@ -10,12 +10,14 @@ from .latent_recognizer import LatentRecognizer
 from .loop import Batch, Schedule
 from .pictures import Arrays
 
-_OWN = 0.3
-_SCALES = (0.3, 0.7)
+_OWN = 0.9
+_SCALES = (0.25, 0.6)
 
 
 class DepthControlStage(IdentityStage):
-    """Mostly the depth of somebody else in the same pose elsewhere: pose comes from it, looks and place do not."""
+    """Mostly the picture's own depth, which is followed everywhere; now and then that of somebody else in the same pose
+    elsewhere, so that looks still come from the face.
+    """
 
     name = "depth_control"
     face_weight = 2.0

@@ -60,7 +60,7 @@ FULL = TrainingPlan(
     text_to_image=Schedule(9000, 64, 1e-3),
     latent_recognizer=Schedule(2000, 160, 2e-3),
     identity=Schedule(4000, 64, 2e-3),
-    depth_control=Schedule(1200, 64, 2e-3),
+    depth_control=Schedule(1800, 64, 2e-3),
 )
 """About six hours on two cores."""
 
