@@ -5,7 +5,10 @@ import os
 import sys
 from pathlib import Path
 
+from insta_depth import InstaDepthError
 from rich.console import Console
+
+from deploy.local.errors import LocalTritonError
 
 from . import harness, records, report, rows, wide_checkpoint
 from .conditions import conditions
@@ -21,12 +24,20 @@ def main() -> int:
     """Measure; the exit status is 1 where a row failed or missed its target."""
     parsed = _parse()
     if parsed.command == "quality":
-        return quality.run(parsed)
+        return _quality(parsed)
     options = Options(parsed.repository, parsed.pictures, parsed.wide_repository, parsed.repeats)
     if parsed.command == "row":
         harness.measure_here(rows.named(parsed.benchmark, parsed.name), options)
         return 0
     return _run(parsed, options)
+
+
+def _quality(parsed: argparse.Namespace) -> int:
+    try:
+        return quality.run(parsed)
+    except (InstaDepthError, LocalTritonError) as error:
+        sys.stderr.write(f"python -m benchmarks quality: error: {error}\n")
+        return 2
 
 
 def _parse() -> argparse.Namespace:

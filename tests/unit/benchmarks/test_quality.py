@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -5,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.__main__ import main
 from benchmarks.quality.cases import draw_cases
 from benchmarks.quality.measures import Sight, background_colour, clothes_colour, depth_correlation, keypoint_error
 from benchmarks.quality.scores import OTHERS, Summary, Targets, score
@@ -86,3 +88,10 @@ def test_a_row_that_misses_any_target_does_not_pass():
 def test_a_sheet_shows_every_case():
     sheet = np.asarray(contact_sheet(CASES[:5], [truth(case) for case in CASES[:5]]))
     assert (sheet < 250).any(axis=(1, 2)).sum() > 2 * 128
+
+
+def test_what_cannot_be_served_is_said_in_one_sentence(tmp_path, monkeypatch, capsys):
+    asked = ["quality", "--repository", str(tmp_path / "none"), "--output", str(tmp_path), "--cases", "20"]
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *asked])
+    assert main() == 2
+    assert "none is not a model repository" in capsys.readouterr().err
