@@ -1,6 +1,8 @@
 """``python -m export.miniature DIR``: train the miniature checkpoint on the little world; go on where it stopped."""
 
 import argparse
+import json
+import sys
 import time
 from dataclasses import replace
 from math import ceil
@@ -18,17 +20,21 @@ from .training.writing import write_trained
 _FEWEST_PARTS = 8
 
 
-def main() -> None:
+def main() -> int:
     """Write the checkpoint; DIR appears when it is complete."""
     options = _parse()
     console, started = Console(), time.monotonic()
-    _train(options)
+    try:
+        _train(options)
+    except KeyboardInterrupt:
+        console.print("Stopped. The same command goes on from here.")
+        return 130
     size_mb = sum(path.stat().st_size for path in options.folder.rglob("*") if path.is_file()) / 1e6
     console.print(f"{options.folder}: {size_mb:.0f} MB in {time.monotonic() - started:.0f} s", highlight=False)
+    return 0
 
 
 def _train(options: argparse.Namespace) -> None:
-    options.work.mkdir(parents=True, exist_ok=True)
     place = Workplace(options.work, options.seed, torch.device(options.device))
     pictures = PicturePlan(options.work, options.seed)
     pictures = replace(pictures, parts=max(_FEWEST_PARTS, ceil(pictures.parts * options.share)))
@@ -40,10 +46,38 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument("--work", type=Path, default=Path("build/training"), help="what is not finished (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--share", type=float, default=1.0, help="of the steps, for trying out (%(default)s)")
+    parser.add_argument("--share", type=_share, default=1.0, help="of the steps, for trying out (%(default)s)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
-    return parser.parse_args()
+    options = parser.parse_args()
+    try:
+        _check(options)
+    except (ValueError, RuntimeError) as error:
+        parser.error(str(error))
+    return options
+
+
+def _share(text: str) -> float:
+    if not 0 < float(text) <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
+    return float(text)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raise `ValueError` or torch's own `RuntimeError` for what would go wrong after hours."""
+    if options.folder.exists():
+        raise ValueError(f"{options.folder} exists already: name a new folder")
+    torch.zeros(1, device=options.device)
+    _claim(options.work, {"seed": options.seed, "share": options.share})
+
+
+def _claim(work: Path, run: dict[str, float]) -> None:
+    """Let ``work`` belong to one run: another one's weights would be taken for finished."""
+    work.mkdir(parents=True, exist_ok=True)
+    owner = work / "run.json"
+    if owner.exists() and (begun := json.loads(owner.read_text())) != run:
+        raise ValueError(f"{work} belongs to a run of {begun}, this one is of {run}: name another folder with --work")
+    owner.write_text(json.dumps(run))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

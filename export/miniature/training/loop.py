@@ -87,14 +87,21 @@ def train(stage: Stage, place: Workplace) -> None:
     finished = place.path(stage, "safetensors")
     network = stage.trained.to(place.device)
     if not finished.exists():
-        averaged = _run(stage, network.train(), place)
-        network.load_state_dict(averaged.module.state_dict())
-        _freeze(network)
-        _write_sheet(stage, place.path(stage, "png"))
-        save_file({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}, finished)
-        place.path(stage, "unfinished.pt").unlink(missing_ok=True)
+        # Whatever is made next starts the same, whether this network was trained now or before.
+        with torch.random.fork_rng(devices=[]):
+            _finish(stage, network, place)
     network.load_state_dict(load_file(finished))
     _freeze(network)
+
+
+def _finish(stage: Stage, network: nn.Module, place: Workplace) -> None:
+    averaged = _run(stage, network.train(), place)
+    network.load_state_dict(averaged.module.state_dict())
+    _freeze(network)
+    _write_sheet(stage, place.path(stage, "png"))
+    weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    save_file(weights, place.path(stage, "safetensors"))
+    place.path(stage, "unfinished.pt").unlink(missing_ok=True)
 
 
 def _freeze(network: nn.Module) -> None:
@@ -192,11 +199,13 @@ def _write_sheet(stage: Stage, path: Path) -> None:
 
 
 class _Curve:
-    """The losses by step, in a file that a resumed run continues."""
+    """The losses by step, in a file that a resumed run continues from its ``first`` step."""
 
     def __init__(self, path: Path, first: int) -> None:
-        self._file = path.open("a" if first else "w", newline="")
+        rows = path.read_text().splitlines() if first and path.exists() else []
+        self._file = path.open("w", newline="")
         self._rows = csv.writer(self._file)
+        self._rows.writerows(row for row in csv.reader(rows) if int(row[0]) < first)
 
     def __enter__(self) -> "_Curve":
         return self

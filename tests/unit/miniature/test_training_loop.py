@@ -79,3 +79,28 @@ def test_a_curve_and_a_sheet_are_left_behind(place, tmp_path):
     train(Line(), place)
     assert (tmp_path / "line.csv").read_text().startswith("0,error=")
     assert (tmp_path / "line.png").exists()
+
+
+def test_a_curve_has_each_step_once_after_an_interruption(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_RECORDED_EVERY", 1)
+    monkeypatch.setattr(loop, "_SAVED_EVERY_S", 0)
+    monkeypatch.setattr(loop, "_save", save_only_at(5, loop._save))
+    with pytest.raises(KeyboardInterrupt):
+        train(Line(interrupted_at=9), place)
+    train(Line(), place)
+    assert [line.split(",")[0] for line in (tmp_path / "line.csv").read_text().splitlines()] == [
+        *map(str, range(STEPS))
+    ]
+
+
+def save_only_at(wanted, save):
+    return lambda parts, step, path: save(parts, step, path) if step == wanted else None
+
+
+def test_what_comes_next_starts_the_same_after_training_and_after_loading(place):
+    after = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        train(Line(), place)
+        after.append(torch.rand(4))
+    assert torch.equal(*after)

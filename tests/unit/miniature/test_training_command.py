@@ -1,0 +1,50 @@
+"""``python -m export.miniature``: what would go wrong after hours is said at once, and nothing is lost."""
+
+import sys
+
+import pytest
+
+from export.miniature import __main__ as command
+
+
+def call(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["miniature", *map(str, arguments)])
+    return command.main()
+
+
+def refused(monkeypatch, capsys, *arguments):
+    with pytest.raises(SystemExit, match="2"):
+        call(monkeypatch, *arguments)
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("share", ["0", "-1", "1.5", "much"])
+def test_a_share_is_above_0_and_at_most_1(share, tmp_path, monkeypatch, capsys):
+    assert "--share" in refused(monkeypatch, capsys, tmp_path / "made", f"--share={share}", "--work", tmp_path / "work")
+
+
+def test_a_folder_that_exists_is_kept(tmp_path, monkeypatch, capsys):
+    (tmp_path / "letter.txt").write_text("dear")
+    assert "exists already" in refused(monkeypatch, capsys, tmp_path, "--work", tmp_path / "work")
+    assert (tmp_path / "letter.txt").read_text() == "dear"
+
+
+def test_a_device_that_is_not_there_is_refused(tmp_path, monkeypatch, capsys):
+    assert "banana" in refused(monkeypatch, capsys, tmp_path / "made", "--device=banana", "--work", tmp_path / "work")
+
+
+def test_work_of_another_share_is_not_taken_for_finished(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "_train", lambda options: options.folder.mkdir())
+    assert call(monkeypatch, tmp_path / "tried", "--share=0.01", "--work", tmp_path / "work") == 0
+    said = refused(monkeypatch, capsys, tmp_path / "whole", "--work", tmp_path / "work")
+    assert "'share': 0.01" in said
+    assert "--work" in said
+
+
+def test_an_interruption_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "_train", interrupt)
+    assert call(monkeypatch, tmp_path / "made", "--work", tmp_path / "work") == 130
+    assert "goes on" in capsys.readouterr().out
