@@ -51,7 +51,7 @@ def _parse() -> argparse.Namespace:
     options = parser.parse_args()
     try:
         _check(options)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, AssertionError) as error:
         parser.error(str(error))
     return options
 
@@ -63,7 +63,7 @@ def _share(text: str) -> float:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Raise `ValueError` or torch's own `RuntimeError` for what would go wrong after hours."""
+    """Raise `ValueError`, or what torch raises for a device, for what would go wrong after hours."""
     if options.folder.exists():
         raise ValueError(f"{options.folder} exists already: name a new folder")
     torch.zeros(1, device=options.device)

@@ -29,8 +29,10 @@ def test_a_folder_that_exists_is_kept(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "letter.txt").read_text() == "dear"
 
 
-def test_a_device_that_is_not_there_is_refused(tmp_path, monkeypatch, capsys):
-    assert "banana" in refused(monkeypatch, capsys, tmp_path / "made", "--device=banana", "--work", tmp_path / "work")
+@pytest.mark.parametrize(("device", "said"), [("banana", "banana"), ("cuda:99", "CUDA")])
+def test_a_device_that_is_not_there_is_refused(device, said, tmp_path, monkeypatch, capsys):
+    asked = (tmp_path / "made", f"--device={device}", "--work", tmp_path / "work")
+    assert said in refused(monkeypatch, capsys, *asked)
 
 
 def test_work_of_another_share_is_not_taken_for_finished(tmp_path, monkeypatch, capsys):
