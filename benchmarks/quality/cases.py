@@ -1,4 +1,4 @@
-"""What is asked for: somebody's face, somebody else's pose, clothes and a place, all of the avatar world."""
+"""What is asked for: somebody's face, somebody else's pose, clothes and a place, all of the little world."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -6,13 +6,12 @@ from typing import get_args
 
 import numpy as np
 
+from export.miniature.training.pictures import HELD_BACK_SEED
 from export.miniature.world import Background, Clothes, Identity, Person, Pose, Scene, render
 from export.miniature.world.palette import CLOTHS
 from export.miniature.world.prompts import clothes_in_words, place_in_words
 from export.miniature.world.scene import ClothesKind, Costume
 
-_HELD_BACK = 0xC0FFEE
-"""Training draws from seeds of two numbers that begin with its own; nothing else begins with this one."""
 _KINDS: tuple[ClothesKind, ...] = ("t-shirt", "hoodie", "dress", "superhero suit")
 """Clothes of mostly one colour, which can be looked up in a picture."""
 _COSTUMES = tuple(name for name in get_args(Costume) if name not in ("doctor", "pirate", "Wonder Woman"))
@@ -45,7 +44,7 @@ class Case:
 
 def draw_cases(count: int, seed: int = 0) -> Iterator[Case]:
     """Draw ``count`` cases; the same seed gives the same ones."""
-    rng = np.random.default_rng([_HELD_BACK, seed])
+    rng = np.random.default_rng([HELD_BACK_SEED, seed])
     return (_draw(rng) for _ in range(count))
 
 

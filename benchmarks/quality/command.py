@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -95,9 +96,15 @@ def _write(
     folder: Path, setting: Setting, cases: Sequence[Case], images: Sequence[np.ndarray], scores: Sequence[Score]
 ) -> None:
     name = f"{setting.scheduler or 'default'}-{setting.num_inference_steps}-{setting.guidance_scale:g}"
-    lines = [json.dumps({"prompt": case.prompt, **asdict(each)}) for case, each in zip(cases, scores, strict=True)]
+    lines = [_record(*pair) for pair in zip(cases, scores, strict=True)]
     (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
     contact_sheet(cases[:_SHOWN], images[:_SHOWN]).save(folder / f"{name}.png")
+
+
+def _record(case: Case, each: Score) -> str:
+    """Return one line of JSON; what cannot be measured, as the distance of a face that is not there, is null."""
+    values = {name: value if math.isfinite(value or 0) else None for name, value in asdict(each).items()}
+    return json.dumps({"prompt": case.prompt, **values}, allow_nan=False)
 
 
 def _table(settings: Sequence[Setting], summaries: Sequence[Summary]) -> Table:

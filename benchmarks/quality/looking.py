@@ -19,7 +19,7 @@ See = Callable[[np.ndarray], Sight]
 
 
 class Looker:
-    """Sees what a request's pictures are seen as: resized first, then analysed. Close it after use."""
+    """Sees pictures as a request's are seen: resized, then analysed, the same one only once. Close it after use."""
 
     def __init__(self, grpc_url: str, repository: Path) -> None:
         import_models_of(repository)
@@ -30,6 +30,7 @@ class Looker:
         self._client = InferenceServerClient(grpc_url)
         self._manifest = Manifest.load(orchestrator)
         self._depth_processor = DepthProcessor(orchestrator / "depth_processor")
+        self._seen: dict[tuple[bytes, tuple[int, ...]], Sight] = {}
 
     def close(self) -> None:
         """Close the connection."""
@@ -44,7 +45,12 @@ class Looker:
 
     def __call__(self, image: np.ndarray) -> Sight:
         """See a picture (H, W, 3) uint8 RGB; keypoints, box and depth are those of the resized one."""
-        image = self.resized(image)
+        name = image.tobytes(), image.shape
+        if name not in self._seen:
+            self._seen[name] = self._look(self.resized(image))
+        return self._seen[name]
+
+    def _look(self, image: np.ndarray) -> Sight:
         face = self._ask("face_analysis", {"image": image}, "face_count", "embedding", "keypoints", "bbox")
         found = face["face_count"].item() > 0
         embedding, keypoints, box = (face[name] if found else None for name in ("embedding", "keypoints", "bbox"))
@@ -68,10 +74,10 @@ class Looker:
 
 
 def look(see: See, cases: Sequence[Case], images: Sequence[np.ndarray]) -> list[Score]:
-    """Score the pictures of the first ``len(images)`` cases; a face has to be told from the next cases'."""
+    """Score each case's picture; a face has to be told from the next cases'."""
     faces = [see(case.face_picture).embedding for case in cases]
     known = np.stack([np.full(512, 1e-6, np.float32) if face is None else face for face in faces])
     return [
-        score(cases[own], image, see(image), see(cases[own].pose_picture), known, own)
-        for own, image in enumerate(images)
+        score(case, image, see(image), see(case.pose_picture), known, own)
+        for own, (case, image) in enumerate(zip(cases, images, strict=True))
     ]

@@ -14,7 +14,7 @@ from rich.console import Console
 from .plan import CheckpointPlan
 from .training.everything import FULL, train_everything
 from .training.loop import Workplace
-from .training.pictures import PicturePlan
+from .training.pictures import HELD_BACK_SEED, PicturePlan
 from .training.writing import write_trained
 
 _FEWEST_PARTS = 8
@@ -45,7 +45,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m export.miniature", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument("--work", type=Path, default=Path("build/training"), help="what is not finished (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=_seed, default=0, help="(%(default)s)")
     parser.add_argument("--share", type=_share, default=1.0, help="of the steps, for trying out (%(default)s)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
     options = parser.parse_args()
@@ -62,6 +62,14 @@ def _share(text: str) -> float:
     return float(text)
 
 
+def _seed(text: str) -> int:
+    if int(text) < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    if int(text) == HELD_BACK_SEED:
+        raise argparse.ArgumentTypeError(f"{text} draws the people whom `python -m benchmarks quality` measures with")
+    return int(text)
+
+
 def _check(options: argparse.Namespace) -> None:
     """Raise `ValueError`, or what torch raises for a device, for what would go wrong after hours."""
     if options.folder.exists():
@@ -74,6 +82,8 @@ def _claim(work: Path, run: dict[str, float]) -> None:
     """Let ``work`` belong to one run: another one's weights would be taken for finished."""
     work.mkdir(parents=True, exist_ok=True)
     owner = work / "run.json"
+    if not owner.exists() and any(work.iterdir()):
+        raise ValueError(f"{work} is not empty, and holds no run of this command: name another folder with --work")
     if owner.exists() and (begun := json.loads(owner.read_text())) != run:
         raise ValueError(f"{work} belongs to a run of {begun}, this one is of {run}: name another folder with --work")
     owner.write_text(json.dumps(run))

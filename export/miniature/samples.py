@@ -1,4 +1,4 @@
-"""What the checkpoint takes from the world: face crops, sentences, and the two pictures of the demo."""
+"""What a checkpoint takes from the world: face crops, and the two pictures of the demo."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from insightface.utils.face_align import norm_crop
 
+from .pixels import to_model
 from .world import Background, Clothes, Identity, Person, Pose, Scene, render
 
 
@@ -17,8 +18,7 @@ def draw_faces(count: int, seed: int) -> torch.Tensor:
     for _ in range(count):
         drawn = render(Scene((Person.random(rng),), Background.random(rng)), 256, 256)
         crops.append(norm_crop(drawn.image, drawn.keypoints[0]))
-    faces = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
-    return (faces.float() - 127.5) / 127.5
+    return to_model(torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2))
 
 
 def write_demo_pictures(folder: Path) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 from benchmarks.quality.cases import Case, draw_cases
 from benchmarks.quality.looking import Looker, look
 from benchmarks.quality.making import make_pictures, request_of
-from benchmarks.quality.measures import Sight
 from benchmarks.quality.scores import OTHERS, Summary
 
 CASES = list(draw_cases(24, seed=1))
@@ -38,21 +37,22 @@ BACKGROUND = Control("background", 0.8)
 
 
 class Observer:
-    """Makes the cases' pictures and sums up what is seen; what was asked or seen before is not done again."""
+    """Makes the cases' pictures and sums up what is seen; what was asked before is not made again."""
 
     def __init__(self, grpc_url: str, repository: Path) -> None:
         self._grpc_url = grpc_url
-        self._looker = Looker(grpc_url, repository)
+        self.see = Looker(grpc_url, repository)
         self._made: dict[str, list[np.ndarray]] = {}
-        self._seen: dict[bytes, Sight] = {}
 
     def close(self) -> None:
         """Close the connection."""
-        self._looker.close()
+        self.see.close()
 
-    def __call__(self, cases: Sequence[Case] = CASES, **attributes: object) -> Summary:
-        """Ask as ``cases`` do, with ``attributes`` in place of their own, and expect what `CASES` do."""
-        return Summary.of(look(self.see, CASES, self.pictures(cases, **attributes)))
+    def __call__(
+        self, cases: Sequence[Case] = CASES, expected: Sequence[Case] = CASES, **attributes: object
+    ) -> Summary:
+        """Ask as ``cases`` do, with ``attributes`` in place of their own, and look for what is ``expected``."""
+        return Summary.of(look(self.see, expected, self.pictures(cases, **attributes)))
 
     def pictures(self, cases: Sequence[Case] = CASES, **attributes: object) -> list[np.ndarray]:
         """Return the cases' pictures, (H, W, 3) uint8 RGB."""
@@ -61,10 +61,3 @@ class Observer:
         if name not in self._made:
             self._made[name] = make_pictures(self._grpc_url, requests)
         return self._made[name]
-
-    def see(self, image: np.ndarray) -> Sight:
-        """See a picture (H, W, 3) uint8 RGB."""
-        name = image.tobytes()
-        if name not in self._seen:
-            self._seen[name] = self._looker(image)
-        return self._seen[name]

@@ -43,7 +43,7 @@ def test_a_mistake_is_seen(mistake, miniature_repository, tmp_path):
     repository = _copy(miniature_repository, tmp_path / "mistaken")
     _replace(repository / mistake.file, mistake.right, mistake.wrong)
     with LocalTriton(repository, ON_FREE_PORTS) as server:
-        observer = Observer(server.grpc_url, repository)
+        observer = Observer(server.grpc_url, miniature_repository)
         seen = mistake.noticed_by.of(observer())
         observer.close()
     assert seen < mistake.noticed_by.least

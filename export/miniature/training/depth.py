@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..pixels import tiles, to_model
 from ..plan import DepthPlan
 from .loop import Batch, Schedule, Stage
 from .pictures import Arrays, PicturePlan, load_all
-from .vae import tiles
 
 _UNIT = 4.0
 """Depth of the nearest point, in the network's numbers: the head ends in a ReLU, which needs room."""
@@ -71,19 +71,22 @@ class DepthStage(Stage):
         return cv2.resize(image, (self._side_px, self._side_px), interpolation=interpolation)
 
     def _predict(self, image: torch.Tensor) -> torch.Tensor:
-        predicted = self.network(image.float() / 127.5 - 1).predicted_depth.float()
+        predicted = self.network(to_model(image)).predicted_depth.float()
         return F.interpolate(predicted[:, None], image.shape[-2:], mode="area")[:, 0]
 
 
 @torch.no_grad()
 def estimate(network: PreTrainedModel, plan: DepthPlan, images: np.ndarray) -> np.ndarray:
-    """Return depth pictures (N, H, W) uint8, near is bright, of (N, H, W, 3) uint8 RGB, as a request gets them."""
+    """Return depth pictures (N, H, W) uint8, near is bright, of (N, H, W, 3) uint8 RGB.
+
+    A request's are brought to the network's size by the checkpoint's processor, not by OpenCV.
+    """
     height, width = images.shape[1:3]
     size = (plan.image_size, plan.image_size)
     small = np.stack([cv2.resize(image, size, interpolation=cv2.INTER_LINEAR) for image in images])
     maps = []
     for chunk in torch.from_numpy(small).permute(0, 3, 1, 2).split(128):
-        depth = network(chunk.to(network.device).float() / 127.5 - 1).predicted_depth.float()
+        depth = network(to_model(chunk.to(network.device))).predicted_depth.float()
         depth = F.interpolate(depth[:, None], (height, width), mode="bicubic")[:, 0]
         low, high = depth.amin((1, 2), keepdim=True), depth.amax((1, 2), keepdim=True)
         maps.append((255 * (depth - low) / (high - low).clamp(min=1e-6)).round().to(torch.uint8).cpu())

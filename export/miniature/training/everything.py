@@ -35,10 +35,10 @@ _MODELS = Path(__file__).parents[3] / "model_repository"
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How long each network is trained."""
+    """How long each network is trained, in the order in which they are."""
 
-    vae: Schedule
     detector: Schedule
+    vae: Schedule
     recognizer: Schedule
     depth: Schedule
     text_to_image: Schedule
@@ -53,8 +53,8 @@ class TrainingPlan:
 
 
 FULL = TrainingPlan(
-    vae=Schedule(8500, 40, 2e-3, 0.0),
     detector=Schedule(4500, 6, 4e-3, 1e-4),
+    vae=Schedule(8500, 40, 2e-3, 0.0),
     recognizer=Schedule(4000, 128, 2e-3, 0.05),
     depth=Schedule(2000, 32, 1e-3),
     text_to_image=Schedule(9000, 64, 1e-3),
@@ -67,7 +67,7 @@ FULL = TrainingPlan(
 
 @dataclass(frozen=True)
 class Trained:
-    """Everything that a checkpoint holds, on the CPU."""
+    """Everything that a checkpoint holds, where it was trained."""
 
     plan: CheckpointPlan
     detector: FaceDetector
@@ -77,7 +77,12 @@ class Trained:
 
 
 def train_everything(plan: CheckpointPlan, training: TrainingPlan, pictures: PicturePlan, place: Workplace) -> Trained:
-    """Train what is not yet trained; what an earlier run finished is loaded."""
+    """Train what is not yet trained; what an earlier run finished is loaded.
+
+    Raises `ValueError` where ``plan.depth_controlnet`` is not ``"full"``: only such a one starts as the base's encoder.
+    """
+    if plan.depth_controlnet != "full":
+        raise ValueError(f'depth_controlnet is "{plan.depth_controlnet}": only a "full" one can be trained')
     import_models_of(_MODELS)
     draw_all(pictures)
     with seeded(place.seed):

@@ -7,12 +7,12 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer, PreTrainedModel
 
+from ..pixels import to_model
 from ..plan import DepthPlan
 from ..recognizer import Recognizer
 from .depth import estimate
 from .pictures import Arrays, PicturePlan, derived, load
 from .recognizer import cut_face, embed
-from .vae import to_model
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Examples:
         self._parts = parts
 
     def draw(self, rng: np.random.Generator, count: int) -> Arrays:
-        """Return ``count`` examples of one part, with a further array ``index``."""
+        """Return ``count`` examples of one part, by the names of its arrays."""
         part = self._parts[rng.integers(len(self._parts))]
         index = rng.integers(len(part["latents"]), size=count)
         return {name: array[index] for name, array in part.items()}

@@ -1,6 +1,5 @@
 """InstantID: projector, face attention and IdentityNet, beside a base that stays as it is (arXiv:2401.07519)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +13,14 @@ from ...networks.controlnet import ControlNetDepth, IdentityNet
 from ...networks.face_attention import FaceAttention
 from ...networks.identity_projector import IdentityProjector
 from ...networks.unet import UNet
+from ..pixels import tiles, to_pixels
 from .denoising_loss import Denoising, denoise
 from .examples import Examples
 from .latent_recognizer import LatentRecognizer, face_crops
 from .loop import Batch, Schedule, Stage
 from .pictures import Arrays
 from .text_to_image import TextEncoders, text_batch, time_ids
-from .vae import VAE_FACTOR, tiles, to_pixels
+from .vae import VAE_FACTOR
 
 _NO_TEXT, _NO_FACE, _NEITHER = 0.05, 0.05, 0.07
 _WITHOUT_REGION = 0.3
@@ -69,17 +69,16 @@ class Parts:
 class Step:
     """One denoising step under a batch's conditions, called with noisy latents and timesteps."""
 
-    def __init__(self, parts: Parts, batch: Batch, rows: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        """``rows`` brings a condition (B, …) to the step's rows, as guidance has it."""
+    def __init__(self, parts: Parts, batch: Batch) -> None:
         self._parts = parts
         hidden_states, text_embeds = parts.text(batch["tokens"])
-        self._hidden_states = rows(hidden_states * batch["with_text"][:, None, None])
-        self._text_embeds = rows(text_embeds * batch["with_text"][:, None])
-        self._tokens = rows(parts.projector(batch["face"].float() * batch["with_face"][:, None]))
-        self._region = rows(batch["region"].float())
-        self._keypoints = rows(batch["keypoints"].float() / 255)
-        self._depth = rows((batch["depth"].float() / 255).expand(-1, 3, -1, -1)) if "depth" in batch else None
-        self._scales = {name: rows(batch[name].float()) for name in ("ip_adapter", "identitynet", "depth_scale")}
+        self._hidden_states = hidden_states * batch["with_text"][:, None, None]
+        self._text_embeds = text_embeds * batch["with_text"][:, None]
+        self._tokens = parts.projector(batch["face"].float() * batch["with_face"][:, None])
+        self._region = batch["region"].float()
+        self._keypoints = batch["keypoints"].float() / 255
+        self._depth = (batch["depth"].float() / 255).expand(-1, 3, -1, -1) if "depth" in batch else None
+        self._scales = {name: batch[name].float() for name in ("ip_adapter", "identitynet", "depth_scale")}
 
     def __call__(self, noisy: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """noisy (B, 4, h, w), timestep (B, 1) → noise (B, 4, h, w)."""
@@ -125,7 +124,7 @@ class IdentityStage(Stage):
         """Return the denoising loss, in which the face counts more, and how unlike the wanted person it becomes."""
         latents = batch["latents"].float() * self.parts.vae.config.scaling_factor
         inside = F.avg_pool2d(batch["box"].float(), VAE_FACTOR)
-        step = Step(self.parts, batch, lambda condition: condition)
+        step = Step(self.parts, batch)
         attempt = self._denoising.attempt(step, latents)
         unlike = 1 - self._recognizer.likeness(attempt.clean, batch["crop"], batch["face"])
         asked = attempt.signal * batch["with_face"] * (batch["ip_adapter"] + batch["identitynet"])[:, 0].clamp(max=1)
@@ -145,7 +144,7 @@ class IdentityStage(Stage):
         negative = positive | {"with_text": 0 * ones, "with_face": 0 * ones}
         both = {name: torch.cat([negative[name], positive[name]]) for name in positive}
         noise = torch.randn(batch["latents"].shape, generator=torch.Generator().manual_seed(0))
-        latents = denoise(Step(self.parts, both, lambda condition: condition), noise.to(ones.device))
+        latents = denoise(Step(self.parts, both), noise.to(ones.device))
         vae = self.parts.vae
         truth = vae.decode(batch["latents"].float()).sample
         return tiles(to_pixels(torch.cat([truth, vae.decode(latents / vae.config.scaling_factor).sample])), len(truth))

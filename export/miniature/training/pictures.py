@@ -15,6 +15,8 @@ from ..world import Background, Identity, Person, Pose, Scene, prompt_of, render
 
 SIZES_PX = ((128, 128), (128, 128), (192, 128), (128, 128), (128, 128), (128, 192), (128, 128))
 """(height, width) of the pictures of a part, in turn: what a checkpoint of 128 pixels is asked for."""
+HELD_BACK_SEED = 0xC0FFEE
+"""Training never draws from it: it gives the people, poses and prompts that pictures are measured with."""
 _SUPERSAMPLING = 2
 _SQUEEZED = 0.5
 _PROMPTS = 2

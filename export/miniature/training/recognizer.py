@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL
 from insightface.utils.face_align import estimate_norm
 from torch import nn
 
+from ..pixels import to_model
 from ..recognizer import SIDE_PX, Recognizer
 from .loop import Batch, Schedule, Stage
 from .pictures import Arrays, PicturePlan, derived, load
@@ -55,8 +56,9 @@ class RecognizerStage(Stage):
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return ArcFace's loss: the right person's angle counts as larger than it is."""
-        embedding = F.normalize(self.network(normalise(batch["face"])).float())
-        cosine = embedding @ F.normalize(self._people.weight.float()).T
+        embedding = F.normalize(self.network(to_model(batch["face"])).float())
+        # In bfloat16, which autocast multiplies in, the bound below is 1, where the angle has no gradient.
+        cosine = (embedding @ F.normalize(self._people.weight.float()).T).float()
         angle = cosine.clamp(-1 + 1e-6, 1 - 1e-6).arccos()
         right = F.one_hot(batch["person"], cosine.shape[1]).bool()
         logits = torch.where(right, (angle + _MARGIN).clamp(max=torch.pi).cos(), cosine)
@@ -66,11 +68,6 @@ class RecognizerStage(Stage):
 def cut_face(image: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
     """Return the aligned face (112, 112, 3) uint8, as insightface's ``norm_crop`` does."""
     return cv2.warpAffine(image, estimate_norm(keypoints, SIDE_PX), (SIDE_PX, SIDE_PX), borderValue=0.0)
-
-
-def normalise(face: torch.Tensor) -> torch.Tensor:
-    """uint8 → float32 in [-1, 1]."""
-    return (face.float() - 127.5) / 127.5
 
 
 def disturb(rng: np.random.Generator, face: np.ndarray) -> np.ndarray:
@@ -102,4 +99,4 @@ def embed(network: Recognizer, faces: np.ndarray) -> torch.Tensor:
     """Return raw embeddings (N, size) float32, on the CPU, of faces (N, 112, 112, 3) uint8."""
     device = network.embedding.weight.device
     chunks = torch.from_numpy(faces).permute(0, 3, 1, 2).split(256)
-    return torch.cat([network(normalise(chunk.to(device))).float().cpu() for chunk in chunks])
+    return torch.cat([network(to_model(chunk.to(device))).float().cpu() for chunk in chunks])

@@ -7,11 +7,11 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from ...networks.text_encoder import TextEncoder, TextEncoder2
+from ..pixels import tiles, to_pixels
 from .denoising_loss import Denoising, denoise
 from .examples import Examples
 from .loop import Batch, Schedule, Stage
 from .pictures import Arrays
-from .vae import tiles, to_pixels
 
 _NO_TEXT = 0.1
 SHOWN = (

@@ -7,6 +7,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
+from ..pixels import tiles, to_model, to_pixels
 from .loop import Batch, Schedule, Stage
 from .pictures import Arrays, PicturePlan, load, load_all
 
@@ -93,22 +94,6 @@ def redraw(vae: AutoencoderKL, images: np.ndarray, seed: int) -> np.ndarray:
             decoded = vae.decode(latents + off.to(vae.device) / vae.config.scaling_factor).sample
         redrawn.append(to_pixels(decoded).permute(0, 2, 3, 1).cpu())
     return torch.cat(redrawn).numpy()
-
-
-def to_model(image: torch.Tensor) -> torch.Tensor:
-    """uint8 → float32 in [-1, 1]."""
-    return image.float() / 127.5 - 1
-
-
-def to_pixels(image: torch.Tensor) -> torch.Tensor:
-    """[-1, 1] → uint8."""
-    return ((image.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-def tiles(images: torch.Tensor, columns: int) -> np.ndarray:
-    """Return (N, 3, H, W) uint8 as one picture (rows × H, columns × W, 3)."""
-    rows = images.cpu().unflatten(0, (-1, columns))
-    return rows.permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2).numpy()
 
 
 def _with_weight(image: np.ndarray, box: np.ndarray) -> np.ndarray:

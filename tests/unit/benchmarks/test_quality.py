@@ -1,3 +1,4 @@
+import json
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.quality import command
 from benchmarks.quality.cases import draw_cases
 from benchmarks.quality.measures import Sight, background_colour, clothes_colour, depth_correlation, keypoint_error
 from benchmarks.quality.scores import OTHERS, Summary, Targets, score
@@ -72,10 +74,25 @@ def test_the_right_person_has_to_come_first_among_twenty(own, first):
     assert seen.cosine == pytest.approx(1.0 if first else 0.0)
 
 
-def test_no_face_is_nobody():
+def score_of_no_face():
     faces = np.eye(512, dtype=np.float32)[: OTHERS + 1]
-    seen = score(CASES[0], truth(CASES[0]), Sight(None, None, None, RAMP), sight(), faces, 0)
-    assert not seen.first
+    return score(CASES[0], truth(CASES[0]), Sight(None, None, None, RAMP), sight(), faces, 0)
+
+
+def test_no_face_is_nobody():
+    assert not score_of_no_face().first
+
+
+def test_a_record_is_json_that_any_reader_takes(tmp_path):
+    setting = command.Setting("euler", 10, 3.0)
+    command._write(tmp_path, setting, CASES[:1], [truth(CASES[0])], [score_of_no_face()])
+
+    def refuse(word):
+        raise ValueError(word)
+
+    record = json.loads((tmp_path / "euler-10-3.jsonl").read_text(), parse_constant=refuse)
+    assert record["keypoint_error"] is None
+    assert record["depth_correlation"] == pytest.approx(1)
 
 
 def test_a_row_that_misses_any_target_does_not_pass():

@@ -1,6 +1,6 @@
 """The whole training, a few steps of it: what is written is what was trained, and what is exported."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -25,13 +25,14 @@ PLAN = CheckpointPlan(
     recognizer_channels=(8, 8, 8, 8),
 )
 BRIEF = Schedule(3, 2, 1e-3)
+DRAWN = torch.Generator().manual_seed(0)
 BATCH = {
-    "tokens": torch.randint(0, 300, (2, 77)),
+    "tokens": torch.randint(0, 300, (2, 77), generator=DRAWN),
     "with_text": torch.ones(2),
     "with_face": torch.ones(2),
-    "face": torch.randn(2, 512),
-    "keypoints": torch.randint(0, 255, (2, 3, 128, 128)),
-    "depth": torch.randint(0, 255, (2, 1, 128, 128)),
+    "face": torch.randn(2, 512, generator=DRAWN),
+    "keypoints": torch.randint(0, 255, (2, 3, 128, 128), generator=DRAWN),
+    "depth": torch.randint(0, 255, (2, 1, 128, 128), generator=DRAWN),
     "region": torch.ones(2, 1, 128, 128),
     "ip_adapter": torch.full((2, 1), 0.8),
     "identitynet": torch.full((2, 1), 0.8),
@@ -47,7 +48,7 @@ def open_zero_convolutions(parts):
             net.controlnet_mid_block,
             net.controlnet_cond_embedding.conv_out,
         ]:
-            torch.nn.init.normal_(convolution.weight, std=0.2)
+            torch.nn.init.normal_(convolution.weight, std=0.2, generator=DRAWN)
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +60,21 @@ def made(tmp_path_factory):
     for _ in range(2):  # the second run finds everything finished, as one does that was interrupted at the very end
         trained = train_everything(PLAN, TrainingPlan(*[BRIEF] * 8), pictures, place)
     open_zero_convolutions(trained.parts)
-    noisy, timestep = torch.randn(2, 4, 16, 16), torch.tensor([[500.0], [500.0]])
+    noisy, timestep = torch.randn(2, 4, 16, 16, generator=DRAWN), torch.tensor([[500.0], [500.0]])
     with torch.no_grad():
         BATCH["tokens"][:, -1] = 999
-        noise = Step(trained.parts, BATCH, lambda condition: condition)(noisy, timestep)
+        noise = Step(trained.parts, BATCH)(noisy, timestep)
         tokens = trained.parts.projector(BATCH["face"])
         text = trained.parts.text(BATCH["tokens"])
     write_trained(folder / "checkpoint", trained)
     return Checkpoint.at(folder / "checkpoint"), (noisy, timestep, noise), tokens, text
+
+
+def test_a_small_depth_controlnet_is_refused(tmp_path):
+    place = Workplace(tmp_path, 0, torch.device("cpu"))
+    with pytest.raises(ValueError, match='depth_controlnet is "small"'):
+        train_everything(replace(PLAN, depth_controlnet="small"), FULL, PicturePlan(tmp_path, seed=0), place)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_every_stage_leaves_weights_and_a_curve(made, tmp_path_factory):

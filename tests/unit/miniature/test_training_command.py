@@ -23,6 +23,11 @@ def test_a_share_is_above_0_and_at_most_1(share, tmp_path, monkeypatch, capsys):
     assert "--share" in refused(monkeypatch, capsys, tmp_path / "made", f"--share={share}", "--work", tmp_path / "work")
 
 
+@pytest.mark.parametrize("seed", ["-1", str(0xC0FFEE), "much"])
+def test_a_seed_is_not_negative_and_not_the_one_held_back(seed, tmp_path, monkeypatch, capsys):
+    assert "--seed" in refused(monkeypatch, capsys, tmp_path / "made", f"--seed={seed}", "--work", tmp_path / "work")
+
+
 def test_a_folder_that_exists_is_kept(tmp_path, monkeypatch, capsys):
     (tmp_path / "letter.txt").write_text("dear")
     assert "exists already" in refused(monkeypatch, capsys, tmp_path, "--work", tmp_path / "work")
@@ -41,6 +46,12 @@ def test_work_of_another_share_is_not_taken_for_finished(tmp_path, monkeypatch, 
     said = refused(monkeypatch, capsys, tmp_path / "whole", "--work", tmp_path / "work")
     assert "'share': 0.01" in said
     assert "--work" in said
+
+
+def test_a_folder_of_something_else_is_not_worked_in(tmp_path, monkeypatch, capsys):
+    (tmp_path / "vae.safetensors").touch()
+    assert "not empty" in refused(monkeypatch, capsys, tmp_path / "made", "--work", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["vae.safetensors"]
 
 
 def test_an_interruption_says_how_to_go_on(tmp_path, monkeypatch, capsys):

@@ -3,7 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from export.miniature.training import pictures
 from export.miniature.training.pictures import SIZES_PX, PicturePlan, draw_all, load, load_all
+from export.miniature.world import Identity, render
 
 NAMES = ("image", "twin", "depth", "keypoints", "box", "person", "plain", "bent", "prompt")
 
@@ -42,9 +44,17 @@ def test_the_keypoints_lie_in_the_face(plan):
         assert (middle < part["box"][:, 2:]).all()
 
 
-def test_the_twin_is_somebody_else_in_the_same_place(plan):
-    """Near things are the same, colours are not."""
-    part = load(plan, 0, "image", "twin", "depth", "plain")
+def test_the_twin_is_somebody_else(plan):
+    part = load(plan, 0, "image", "twin", "depth")
     person = part["depth"] > 150
     for image, twin, mask in zip(part["image"], part["twin"], person, strict=True):
         assert np.abs(image.astype(int) - twin)[mask].mean() > 8
+
+
+def test_the_twin_has_the_pose_of_the_picture(plan, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(pictures, "render", lambda scene, *size_px: drawn.append(scene) or render(scene, *size_px))
+    pictures._draw(np.random.default_rng(0), Identity.random(np.random.default_rng(1)), (64, 64))
+    image, twin = (scene.people[0] for scene in drawn)
+    assert image.pose == twin.pose
+    assert image.identity != twin.identity
