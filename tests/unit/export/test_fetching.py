@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -42,7 +43,7 @@ from export.fetching.selection import select
 from tests.unit.export.hub_stand_in import StandIn, serving
 
 OLD, NEW = "a" * 40, "b" * 40
-WEIGHTS = os.urandom(300_000)
+WEIGHTS = random.Random(0).randbytes(300_000)
 SMALL = Published(
     part="depth",
     repo="somebody/depth",
@@ -250,7 +251,7 @@ def test_a_small_file_is_held_against_gits_hash(hub: StandIn, tmp_path: Path) ->
 def test_a_file_damaged_on_disk_is_fetched_again_and_no_other(hub: StandIn, tmp_path: Path) -> None:
     fetch(hub, tmp_path).run()
     path = tmp_path / "depth/model.safetensors"
-    path.write_bytes(b"x" + WEIGHTS[1:])
+    path.write_bytes(bytes([WEIGHTS[0] ^ 1]) + WEIGHTS[1:])
     hub.sent.clear()
     fetch(hub, tmp_path).run()
     assert path.read_bytes() == WEIGHTS
