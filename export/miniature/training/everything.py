@@ -1,4 +1,4 @@
-"""Trains all networks in their order, as the real system's were: the base, then identity, then depth."""
+"""Trains all networks in their order, as the real system's were: the base, identity, depth, then the decoder alone."""
 
 from dataclasses import dataclass, fields, replace
 from math import ceil
@@ -18,6 +18,7 @@ from ..instantid import copied_face_attention, random_projector
 from ..plan import CheckpointPlan
 from ..random_weights import seeded
 from ..recognizer import Recognizer
+from .decoder import DecoderStage
 from .depth import DepthStage
 from .depth_control import DepthControlStage
 from .detector import DetectorStage
@@ -45,6 +46,7 @@ class TrainingPlan:
     latent_recognizer: Schedule
     identity: Schedule
     depth_control: Schedule
+    decoder: Schedule
 
     def shortened(self, share: float) -> "TrainingPlan":
         """Return a plan with that share of the steps, for trying out."""
@@ -61,6 +63,7 @@ FULL = TrainingPlan(
     latent_recognizer=Schedule(2000, 160, 2e-3),
     identity=Schedule(4000, 64, 2e-3),
     depth_control=Schedule(1800, 64, 2e-3),
+    decoder=Schedule(5000, 40, 5e-4, 0.0),
 )
 """About six hours on two cores."""
 
@@ -89,6 +92,7 @@ def train_everything(plan: CheckpointPlan, training: TrainingPlan, pictures: Pic
         annotators, detector = _train_seeing(plan, training, pictures, place)
         unet, text = _train_base(plan, training, pictures, place, annotators)
         parts = _train_control(plan, training, pictures, place, annotators, unet, text)
+        train(DecoderStage(parts.vae, pictures, training.decoder), place)
     return Trained(plan, detector, annotators.recognizer, annotators.depth, parts)
 
 

@@ -60,17 +60,31 @@ class VaeStage(Stage):
         image, weight = to_model(batch["image"]), batch["weight"].float()
         latents = self.vae.encode(image).latent_dist
         decoded = self.vae.decode(latents.sample()).sample.float()
-        return {
-            "pixels": (weight * (decoded - image).abs()).mean(),
-            "edges": _EDGES * sum(_edge_error(decoded, image, weight, axis) for axis in (2, 3)),
-            "divergence": _DIVERGENCE * latents.kl().float().mean() / latents.mean[0].numel(),
-        }
+        divergence = _DIVERGENCE * latents.kl().float().mean() / latents.mean[0].numel()
+        return drawing_errors(decoded, image, weight) | {"divergence": divergence}
 
     def sheet(self) -> np.ndarray:
         """Return pictures above what came back."""
         image = torch.from_numpy(self._parts[0]["image"][::64][:12]).permute(0, 3, 1, 2).to(self.vae.device)
         decoded = to_pixels(self.vae.decode(self.vae.encode(to_model(image)).latent_dist.mean).sample)
         return tiles(torch.cat([image, decoded]), columns=len(image))
+
+
+def drawing_errors(decoded: torch.Tensor, image: torch.Tensor, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return the error of pixels (B, 3, H, W) and that of their differences; ``weight`` (B, 1, H, W): how much each
+    counts.
+    """
+    edges = torch.stack([_edge_error(decoded, image, weight, axis) for axis in (2, 3)])
+    return {"pixels": (weight * (decoded - image).abs()).mean(), "edges": _EDGES * edges.sum()}
+
+
+def disturbed(latents: torch.Tensor, scale: float, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Return latents (B, 4, h, w) that are more or less off, as denoised ones are; ``scale`` brings them to unit
+    deviation, ``generator`` is a CPU's.
+    """
+    noise = torch.randn(latents.shape, generator=generator)
+    off = _FARTHEST_OFF * torch.rand(len(latents), 1, 1, 1, generator=generator) * noise
+    return latents + off.to(latents.device) / scale
 
 
 @torch.no_grad()
@@ -89,9 +103,7 @@ def redraw(vae: AutoencoderKL, images: np.ndarray, seed: int) -> np.ndarray:
     for chunk in torch.from_numpy(images).permute(0, 3, 1, 2).split(_AT_ONCE):
         with torch.autocast(vae.device.type, torch.bfloat16):
             latents = vae.encode(to_model(chunk.to(vae.device))).latent_dist.mean.float()
-            noise = torch.randn(latents.shape, generator=generator)
-            off = _FARTHEST_OFF * torch.rand(len(latents), 1, 1, 1, generator=generator) * noise
-            decoded = vae.decode(latents + off.to(vae.device) / vae.config.scaling_factor).sample
+            decoded = vae.decode(disturbed(latents, vae.config.scaling_factor, generator)).sample
         redrawn.append(to_pixels(decoded).permute(0, 2, 3, 1).cpu())
     return torch.cat(redrawn).numpy()
 

@@ -58,7 +58,7 @@ def made(tmp_path_factory):
     (folder / "work").mkdir()
     place = Workplace(folder / "work", 0, torch.device("cpu"))
     for _ in range(2):  # the second run finds everything finished, as one does that was interrupted at the very end
-        trained = train_everything(PLAN, TrainingPlan(*[BRIEF] * 8), pictures, place)
+        trained = train_everything(PLAN, TrainingPlan(*[BRIEF] * len(fields(TrainingPlan))), pictures, place)
     open_zero_convolutions(trained.parts)
     noisy, timestep = torch.randn(2, 4, 16, 16, generator=DRAWN), torch.tensor([[500.0], [500.0]])
     with torch.no_grad():
@@ -82,7 +82,14 @@ def test_every_stage_leaves_weights_and_a_curve(made, tmp_path_factory):
     stages = {field.name for field in fields(TrainingPlan)}
     assert {path.stem for path in work.glob("*.safetensors")} == stages
     assert {path.stem for path in work.glob("*.csv")} == stages
-    assert {path.stem for path in work.glob("*.png")} >= {"vae", "depth", "text_to_image", "identity", "depth_control"}
+    assert {path.stem for path in work.glob("*.png")} >= {
+        "vae",
+        "depth",
+        "text_to_image",
+        "identity",
+        "depth_control",
+        "decoder",
+    }
 
 
 def test_weights_are_half_precision(made):

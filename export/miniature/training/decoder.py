@@ -1,0 +1,97 @@
+"""The VAE's decoder once more, beside latents that stay as they are: it learns to draw what an average would blur."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import nn
+
+from ..pixels import to_model
+from .loop import Batch, Schedule
+from .pictures import PicturePlan
+from .vae import VaeStage, disturbed, drawing_errors
+
+_CHANNELS = (32, 64, 128, 128)
+_SLOPE = 0.2
+_DRAWN, _MATCHING = 0.6, 0.6
+"""How strongly these pull at the picture, of what its errors do."""
+
+
+class Discriminator(nn.Module):
+    """Says of each patch of a picture whether it was drawn by the world or by a decoder (arXiv:1611.07004)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        inputs = (3, *_CHANNELS)
+        strides = (2,) * (len(_CHANNELS) - 1) + (1,)
+        self.layers = nn.ModuleList(
+            nn.Conv2d(few, many, 4 if stride == 2 else 3, stride, padding=1)
+            for few, many, stride in zip(inputs, _CHANNELS, strides, strict=False)
+        )
+        self.verdict = nn.Conv2d(_CHANNELS[-1], 1, 3, padding=1)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """image (B, 3, H, W) in [-1, 1] → verdict (B, 1, H / 8, W / 8), high for the world's; each layer's features."""
+        features = []
+        for layer in self.layers:
+            image = F.leaky_relu(layer(image), _SLOPE)
+            features.append(image)
+        return self.verdict(image), features
+
+
+class DecoderStage(VaeStage):
+    """The VAE's errors, and a discriminator's opinion, as the published VAE's decoder was trained (arXiv:2112.10752).
+
+    Errors alone leave out what covers few pixels, as a mouth. Latents are somewhat off, as denoised ones are. The
+    encoder is not touched, so that whatever makes latents goes on as before.
+    """
+
+    name = "decoder"
+
+    def __init__(self, vae: AutoencoderKL, pictures: PicturePlan, schedule: Schedule) -> None:
+        super().__init__(vae, pictures, schedule)
+        self._discriminator = Discriminator()
+        parts = {"decoder": vae.decoder, "post_quant": vae.post_quant_conv, "discriminator": self._discriminator}
+        self._trained = nn.ModuleDict(parts).requires_grad_(True)
+
+    @property
+    def trained(self) -> nn.Module:
+        """The decoder, and the discriminator, which nobody needs afterwards."""
+        return self._trained
+
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the decoder's terms and the discriminator's; neither network learns from the other's."""
+        image = to_model(batch["image"])
+        with torch.no_grad():
+            latents = self.vae.encode(image).latent_dist.mean.float()
+        decoded = self.vae.decode(disturbed(latents, self.vae.config.scaling_factor)).sample.float()
+        verdict, wanted = self._discriminator(image)
+        with _fixed(self._discriminator):
+            opinion, seen = self._discriminator(decoded)
+        matching = torch.stack([F.l1_loss(one, other.detach()) for one, other in zip(seen, wanted, strict=True)]).mean()
+        refused, _ = self._discriminator(decoded.detach())
+        errors = drawing_errors(decoded, image, batch["weight"].float())
+        error = torch.stack([*errors.values()]).sum()
+        return errors | {
+            "drawn": _as_strong(-opinion.float().mean(), error, decoded, _DRAWN),
+            "matching": _as_strong(matching.float(), error, decoded, _MATCHING),
+            "told": F.relu(1 - verdict.float()).mean() + F.relu(1 + refused.float()).mean(),
+        }
+
+
+def _as_strong(term: torch.Tensor, error: torch.Tensor, decoded: torch.Tensor, share: float) -> torch.Tensor:
+    """Return ``term`` times what lets it pull at ``decoded`` as ``error`` does, times ``share`` (arXiv:2012.09841)."""
+    own, other = (torch.autograd.grad(each, decoded, retain_graph=True)[0].norm() for each in (term, error))
+    return share * other / own.clamp(min=1e-8) * term
+
+
+@contextmanager
+def _fixed(network: nn.Module) -> Iterator[None]:
+    """Let what is computed meanwhile teach nothing to ``network``, only to what it looks at."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)
