@@ -13,7 +13,8 @@ from .loop import Batch, Schedule
 from .pictures import PicturePlan
 from .vae import VaeStage, disturbed, drawing_errors
 
-_CHANNELS = (32, 64, 128, 128)
+_LAYERS = ((3, 32, 4, 2), (32, 64, 4, 2), (64, 128, 4, 2), (128, 128, 3, 1))
+"""The discriminator's convolutions: channels in and out, width, stride."""
 _SLOPE = 0.2
 _DRAWN, _MATCHING = 0.6, 0.6
 """How strongly these pull at the picture, of what its errors do."""
@@ -24,13 +25,8 @@ class Discriminator(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        inputs = (3, *_CHANNELS)
-        strides = (2,) * (len(_CHANNELS) - 1) + (1,)
-        self.layers = nn.ModuleList(
-            nn.Conv2d(few, many, 4 if stride == 2 else 3, stride, padding=1)
-            for few, many, stride in zip(inputs, _CHANNELS, strides, strict=False)
-        )
-        self.verdict = nn.Conv2d(_CHANNELS[-1], 1, 3, padding=1)
+        self.layers = nn.ModuleList(nn.Conv2d(*layer, padding=1) for layer in _LAYERS)
+        self.verdict = nn.Conv2d(_LAYERS[-1][1], 1, 3, padding=1)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """image (B, 3, H, W) in [-1, 1] → verdict (B, 1, H / 8, W / 8), high for the world's; each layer's features."""
@@ -54,7 +50,7 @@ class DecoderStage(VaeStage):
         super().__init__(vae, pictures, schedule)
         self._discriminator = Discriminator()
         parts = {"decoder": vae.decoder, "post_quant": vae.post_quant_conv, "discriminator": self._discriminator}
-        self._trained = nn.ModuleDict(parts).requires_grad_(True)
+        self._trained = nn.ModuleDict(parts)
 
     @property
     def trained(self) -> nn.Module:
@@ -73,18 +69,22 @@ class DecoderStage(VaeStage):
         matching = torch.stack([F.l1_loss(one, other.detach()) for one, other in zip(seen, wanted, strict=True)]).mean()
         refused, _ = self._discriminator(decoded.detach())
         errors = drawing_errors(decoded, image, batch["weight"].float())
-        error = torch.stack([*errors.values()]).sum()
+        pull = _pull(torch.stack([*errors.values()]).sum(), decoded)
         return errors | {
-            "drawn": _as_strong(-opinion.float().mean(), error, decoded, _DRAWN),
-            "matching": _as_strong(matching.float(), error, decoded, _MATCHING),
+            "drawn": _as_strong(_DRAWN * pull, -opinion.float().mean(), decoded),
+            "matching": _as_strong(_MATCHING * pull, matching.float(), decoded),
             "told": F.relu(1 - verdict.float()).mean() + F.relu(1 + refused.float()).mean(),
         }
 
 
-def _as_strong(term: torch.Tensor, error: torch.Tensor, decoded: torch.Tensor, share: float) -> torch.Tensor:
-    """Return ``term`` times what lets it pull at ``decoded`` as ``error`` does, times ``share`` (arXiv:2012.09841)."""
-    own, other = (torch.autograd.grad(each, decoded, retain_graph=True)[0].norm() for each in (term, error))
-    return share * other / own.clamp(min=1e-8) * term
+def _as_strong(pull: torch.Tensor, term: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
+    """Return ``term`` times what lets it pull at ``decoded`` with that strength (arXiv:2012.09841)."""
+    return pull / _pull(term, decoded).clamp(min=1e-8) * term
+
+
+def _pull(term: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
+    """Return the length of the gradient of ``term`` by ``decoded``."""
+    return torch.autograd.grad(term, decoded, retain_graph=True)[0].norm()
 
 
 @contextmanager

@@ -95,7 +95,8 @@ def train(stage: Stage, place: Workplace) -> None:
 
 
 def _finish(stage: Stage, network: nn.Module, place: Workplace) -> None:
-    averaged = _run(stage, network.train(), place)
+    # Part of it may be what an earlier stage has finished, and frozen.
+    averaged = _run(stage, network.train().requires_grad_(True), place)
     network.load_state_dict(averaged.module.state_dict())
     _freeze(network)
     _write_sheet(stage, place.path(stage, "png"))

@@ -80,10 +80,11 @@ def drawing_errors(decoded: torch.Tensor, image: torch.Tensor, weight: torch.Ten
 
 def disturbed(latents: torch.Tensor, scale: float, generator: torch.Generator | None = None) -> torch.Tensor:
     """Return latents (B, 4, h, w) that are more or less off, as denoised ones are; ``scale`` brings them to unit
-    deviation, ``generator`` is a CPU's.
+    deviation. The noise is drawn where ``generator`` lives, without one where the latents do.
     """
-    noise = torch.randn(latents.shape, generator=generator)
-    off = _FARTHEST_OFF * torch.rand(len(latents), 1, 1, 1, generator=generator) * noise
+    device = generator.device if generator else latents.device
+    noise = torch.randn(latents.shape, generator=generator, device=device)
+    off = _FARTHEST_OFF * torch.rand(len(latents), 1, 1, 1, generator=generator, device=device) * noise
     return latents + off.to(latents.device) / scale
 
 

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from export.miniature.diffusion import build_vae
+from export.miniature.pixels import to_model
 from export.miniature.plan import CheckpointPlan, VaePlan
-from export.miniature.training.decoder import DecoderStage, _as_strong
+from export.miniature.training.decoder import DecoderStage, _as_strong, _pull
 from export.miniature.training.loop import Schedule
 from export.miniature.training.pictures import PicturePlan
 
@@ -13,9 +14,11 @@ BATCH = {"image": IMAGE, "weight": torch.ones(2, 1, 32, 32, dtype=torch.uint8)}
 
 @pytest.fixture
 def stage(tmp_path):
-    """What the VAE's own stage has left is frozen."""
+    """What the VAE's own stage has left is frozen; the loop thaws what this one trains."""
     vae = build_vae(CheckpointPlan(vae=VaePlan(channels=(8, 8, 8, 8))), seed=0).eval().requires_grad_(False)
-    return DecoderStage(vae, PicturePlan(tmp_path, seed=0), Schedule(1, 2, 1e-3))
+    stage = DecoderStage(vae, PicturePlan(tmp_path, seed=0), Schedule(1, 2, 1e-3))
+    stage.trained.requires_grad_(True)
+    return stage
 
 
 def learns(network):
@@ -60,12 +63,12 @@ def test_a_term_pulls_as_strongly_as_it_is_told():
     picture = torch.randn(3, 4, requires_grad=True)
     error, term = 5 * picture.square().sum(), 1e-4 * picture.sin().sum()
     pulls = [torch.autograd.grad(each, picture, retain_graph=True)[0] for each in (error, term)]
-    pull = torch.autograd.grad(_as_strong(term, error, picture, 0.5), picture)[0]
+    pull = torch.autograd.grad(_as_strong(0.5 * _pull(error, picture), term, picture), picture)[0]
     torch.testing.assert_close(pull.norm(), 0.5 * pulls[0].norm())
     torch.testing.assert_close(pull / pull.norm(), pulls[1] / pulls[1].norm())
 
 
 @torch.no_grad()
 def decoded(stage):
-    latents = stage.vae.encode(IMAGE.float() / 127.5 - 1).latent_dist.mean
+    latents = stage.vae.encode(to_model(IMAGE)).latent_dist.mean
     return stage.vae.decode(latents).sample

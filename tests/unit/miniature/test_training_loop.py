@@ -70,6 +70,13 @@ def test_what_is_finished_is_loaded_and_frozen(place):
     assert not any(parameter.requires_grad for parameter in second.network.parameters())
 
 
+def test_what_an_earlier_stage_has_frozen_is_trained_where_a_stage_says_so(place, tmp_path):
+    (tmp_path / "other").mkdir()
+    frozen = Line()
+    frozen.network.requires_grad_(False)
+    assert ended(place, frozen) == ended(Workplace(tmp_path / "other", 0, place.device), Line())
+
+
 def test_another_seed_is_another_run(place, tmp_path):
     (tmp_path / "other").mkdir()
     assert ended(place, Line()) != ended(Workplace(tmp_path / "other", 1, place.device), Line())
