@@ -1,6 +1,7 @@
 """Fixtures that several test folders share: checkpoints, one live server, and pictures to send to it."""
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from deploy.local.server import ON_FREE_PORTS, LocalTriton
 
 ROOT = Path(__file__).parent.parent
 MAX_REQUESTS = 8
+
+# What the tests themselves ask of servers on this machine (`requests`, Triton's clients) goes past any proxy.
+for _name in ("no_proxy", "NO_PROXY"):
+    os.environ[_name] = ",".join(filter(None, [os.environ.get(_name), "127.0.0.1", "localhost"]))
 
 
 @pytest.fixture(scope="session")

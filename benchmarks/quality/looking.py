@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from insta_depth.addresses import channel_options
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import np_to_triton_dtype
 
@@ -27,7 +28,7 @@ class Looker:
         from insta_depth_shared.manifest import Manifest
 
         orchestrator = repository / "insta_depth_stream" / "1"
-        self._client = InferenceServerClient(grpc_url)
+        self._client = InferenceServerClient(grpc_url, channel_args=channel_options(grpc_url))
         self._manifest = Manifest.load(orchestrator)
         self._depth_processor = DepthProcessor(orchestrator / "depth_processor")
         self._seen: dict[tuple[bytes, tuple[int, ...]], Sight] = {}

@@ -18,6 +18,8 @@ import re
 
 import grpc
 
+from insta_depth.addresses import proxy_in_the_way
+
 
 class InstaDepthError(Exception):
     """Root of the tree, and what is raised for a failure of no kind below; ``code`` names the kind for machines."""
@@ -117,11 +119,16 @@ def from_rpc(error: grpc.RpcError, url: str, timeout_s: float | None) -> InstaDe
     if status is grpc.StatusCode.CANCELLED:
         return Cancelled("the request was cancelled")
     if status is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return DeadlineExceeded(f"no answer within {timeout_s:g} s")
+        return DeadlineExceeded(f"no answer within {timeout_s:g} s{_by_a_proxy(url)}")
     if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED):
-        return ServerUnavailable(f"no Triton server answers at {url} ({details})")
+        return ServerUnavailable(f"no Triton server answers at {url}{_by_a_proxy(url)} ({details})")
     kind = _ERRORS_BY_STATUS.get(status, InstaDepthError)
     return _coded(details) or kind(details or status.name)
+
+
+def _by_a_proxy(url: str) -> str:
+    phrase = proxy_in_the_way(url)
+    return f"; {phrase}" if phrase else ""
 
 
 def _coded(text: str) -> InstaDepthError | None:

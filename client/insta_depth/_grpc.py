@@ -17,16 +17,13 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from insta_depth._cancel import CancelToken
 from insta_depth._errors import InstaDepthError, InvalidInput, ServerUnavailable, from_rpc
 from insta_depth._generation import Response
-from insta_depth._request import MESSAGE_BYTES_MAX, GenerationRequest
+from insta_depth._request import GenerationRequest
 from insta_depth._transport import ServerStatus
 from insta_depth._wire import MODEL, MODELS, from_message, loss, probe_message, to_message
+from insta_depth.addresses import channel_options
 
-_CHANNEL_OPTIONS = (
-    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    # A server that comes back is found within seconds; gRPC's own limit is two minutes.
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-)
+# A server that comes back is found within seconds; gRPC's own limit is two minutes.
+_RECONNECTING = (("grpc.max_reconnect_backoff_ms", 1_000),)
 # A name with several addresses (a headless Kubernetes Service) stands for several servers: a gateway's requests take
 # turns. Not those of threads: each asks first whether the server is there, and the questions would take every other
 # turn.
@@ -53,7 +50,7 @@ class GrpcTransport:
     def __init__(self, url: str, silence_s: float = SILENCE_S) -> None:
         self._url = _checked(url)
         self._silence_s = silence_s
-        self._channel = grpc.insecure_channel(self._url, options=_CHANNEL_OPTIONS)
+        self._channel = grpc.insecure_channel(self._url, options=channel_options(self._url) + _RECONNECTING)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._was_there = False
 
@@ -142,7 +139,8 @@ class AsyncGrpcTransport:
     @property
     def _stub(self) -> service_pb2_grpc.GRPCInferenceServiceStub:
         if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(self._url, options=_CHANNEL_OPTIONS + _TAKING_TURNS)
+            options = channel_options(self._url) + _RECONNECTING + _TAKING_TURNS
+            self._channel = grpc.aio.insecure_channel(self._url, options=options)
         return service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     async def stream(self, request: GenerationRequest, timeout_s: float | None) -> AsyncGenerator[Response, None]:

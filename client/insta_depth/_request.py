@@ -10,12 +10,10 @@ from typing import Any, BinaryIO, TypedDict
 import numpy as np
 
 from insta_depth._errors import InvalidInput, TooLarge
+from insta_depth.addresses import MESSAGE_BYTES_MAX
 
 ImageSource = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
 """An encoded picture (JPEG, PNG, …): its bytes, the path of its file, or a file opened for reading bytes."""
-
-MESSAGE_BYTES_MAX = 64 * 2**20
-"""The most that one gRPC message carries, in either direction."""
 
 _LARGEST_FP32 = float(np.finfo(np.float32).max)
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from insta_depth import Generation, InstaDepth
+from insta_depth import Generation, InstaDepth, InstaDepthError
+from insta_depth.addresses import channel_options
 from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -32,7 +33,7 @@ def main() -> int:
         with _serving(options.repository, console) as server:
             generation = _generate(server, face, pose, console)
             _write_contact_sheet(server, options, generation)
-    except LocalTritonError as error:
+    except (LocalTritonError, InstaDepthError) as error:
         console.print(str(error), highlight=False, markup=False)
         return 1
     console.print(f"The server has stopped. Seed {generation.seed}; milliseconds by stage: {generation.timings}")
@@ -118,7 +119,7 @@ def _conditions(server: LocalTriton, repository: Path, pose: Path) -> tuple[np.n
     size = manifest.image
     image = resize_for_model(np.asarray(Image.open(pose).convert("RGB")), size.min_side, size.max_side, size.multiple)
     height, width = image.shape[:2]
-    with InferenceServerClient(server.grpc_url) as client:
+    with InferenceServerClient(server.grpc_url, channel_args=channel_options(server.grpc_url)) as client:
         points = _ask(client, "face_analysis", "image", image, "keypoints")
         pixels = DepthProcessor(orchestrator / "depth_processor")(image).astype(manifest.numpy_dtype)
         predicted = _ask(client, "depth_estimator", "pixel_values", pixels, "predicted_depth")

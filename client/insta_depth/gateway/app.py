@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from insta_depth import AsyncInstaDepth, InstaDepthError, __version__
+from insta_depth.addresses import without_proxies
 from insta_depth.gateway import documents
 from insta_depth.gateway.accounts.asynchronous import AsyncLedger
 from insta_depth.gateway.accounts.database import connect, migrate
@@ -92,10 +93,11 @@ def _fetcher(settings: Settings) -> PictureFetcher | None:
 
 
 def _page(service: GenerationService, stopping: asyncio.Event) -> "Page":
-    from insta_depth.gateway.page import UploadLimits, page_app
+    with without_proxies():  # gradio makes an HTTP client as it is imported, for what the page has no use for
+        from insta_depth.gateway.page import UploadLimits, page_app
 
-    uploads = UploadLimits(total_bytes=service.settings.page_upload_bytes)
-    return page_app(service, stopping, uploads)
+        uploads = UploadLimits(total_bytes=service.settings.page_upload_bytes)
+        return page_app(service, stopping, uploads)
 
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
