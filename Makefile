@@ -33,20 +33,20 @@ test: build/.miniature-exported  ## run every test; those that need a GPU skip w
 	$(PY) -m pytest
 
 check: $(READY)  ## lint and types; changes nothing
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 fix: $(READY)  ## format, repair what lint can, write docs/openapi.json
-	$(VENV)/bin/ruff check --fix .
-	$(VENV)/bin/ruff format .
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
 	$(PY) -m insta_depth.gateway.openapi > docs/openapi.json
 
 serve: build/.miniature-exported  ## serve REPOSITORY=build/<name> on 127.0.0.1 until Ctrl-C
 	$(PY) -m deploy.local serve $(REPOSITORY)
 
 gateway: $(READY)  ## start the documented HTTP API on 127.0.0.1:8080, in front of the Triton of `make serve`
-	$(VENV)/bin/insta-depth gateway
+	$(PY) -m insta_depth gateway
 
 bench: build/.miniature-exported  ## measure batching and the cost of orchestration
 	$(PY) -m benchmarks all --repository build/miniature

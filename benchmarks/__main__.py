@@ -77,7 +77,7 @@ def _run(parsed: argparse.Namespace, options: Options) -> int:
         records.append(parsed.output / _RECORDS, found[-1])
     for table in report.tables(found):
         console.print(table)
-    (parsed.output / _REPORT).write_text(report.markdown(found))
+    (parsed.output / _REPORT).write_text(report.markdown(found), encoding="utf-8")
     console.print(f"Report and records are in {os.path.relpath(parsed.output)}", highlight=False)
     return 0 if all(record.is_met for record in found) else 1
 
@@ -92,4 +92,5 @@ def _arguments(options: Options) -> list[str]:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know ASCII only
     sys.exit(main())

@@ -46,7 +46,11 @@ def _measure_one(name: str, checkpoint: Path, repository: Path) -> dict[str, flo
     )
     paths = ["--checkpoint", str(checkpoint), "--output", str(repository)]
     result = subprocess.run(
-        [sys.executable, "-c", script, *command, *paths], check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, *command, *paths],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
     )
     seconds = time.monotonic() - started
     files = list((repository / name / "1").iterdir())
@@ -63,7 +67,7 @@ def _measure_one(name: str, checkpoint: Path, repository: Path) -> dict[str, flo
 def _rehearse(name: str, checkpoint: Path, repository: Path) -> dict[str, float | str]:
     """A rehearsal that fails (20 GiB are a lot) is told in the table, beside the export that did not."""
     command = [sys.executable, "-m", "benchmarks.full_size_export", "rehearse", name, str(checkpoint), str(repository)]
-    result = subprocess.run(command, capture_output=True, text=True)
+    result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     if result.returncode:
         said = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
         return {"rehearsal_failed": said[-1]}

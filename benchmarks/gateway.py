@@ -138,7 +138,10 @@ def gateway(triton_url: str) -> Iterator[tuple[int, str]]:
         probe.close()
         database_url = f"sqlite:///{folder / 'accounts.db'}"
         key = _make_key(database_url)
-        with (folder / "log").open("w+") as log, _started(port, triton_url, database_url, log) as process:
+        with (
+            (folder / "log").open("w+", encoding="utf-8") as log,
+            _started(port, triton_url, database_url, log) as process,
+        ):
             try:
                 _await_ready(process, port, folder / "log")
                 yield port, key
@@ -173,7 +176,7 @@ def _await_ready(process: "subprocess.Popen[bytes]", port: int, log: Path) -> No
             if connection.getresponse().status == http.HTTPStatus.OK:
                 return
         time.sleep(0.1)
-    said = log.read_text().strip().splitlines()
+    said = log.read_text(encoding="utf-8").strip().splitlines()
     raise RuntimeError(f"the gateway did not get ready: {said[-1] if said else process.poll()}")
 
 

@@ -20,7 +20,7 @@ def run(row: Row, arguments: Sequence[str], conditions: dict[str, Any]) -> Recor
     """Measure ``row`` in a child; ``arguments`` are the command line's options for it."""
     started_at, started = datetime.now(timezone.utc).isoformat(timespec="seconds"), time.monotonic()
     command = [sys.executable, *_MODULE, "row", row.benchmark, row.name, *arguments]
-    child = subprocess.run(command, capture_output=True, text=True)
+    child = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     took_s = round(time.monotonic() - started, 1)
     measured, error = _read(child)
     return Record(

@@ -48,11 +48,11 @@ class Record:
 def append(path: Path, record: Record) -> None:
     """Add ``record`` to the file of all runs."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
 
 
 def load(path: Path) -> Iterable[Record]:
     """Yield the records of a file, oldest first."""
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         yield Record(**json.loads(line))

@@ -50,7 +50,7 @@ def write_sdxl_checkpoint(folder: Path, donor: Path) -> None:
         _write_network(controlnet, folder / part)
     for part, config in _OTHER_CONFIGS.items():
         (folder / part).mkdir(parents=True)
-        (folder / part / "config.json").write_text(json.dumps(config))
+        (folder / part / "config.json").write_text(json.dumps(config), encoding="utf-8")
     for part in ("base/tokenizer", "base/tokenizer_2", "base/scheduler", "depth", "antelopev2"):
         shutil.copytree(donor / part, folder / part)
     adapter = {"image_proj": _projector_shape_only(), "ip_adapter": dict(_face_attention(unet))}

@@ -85,7 +85,9 @@ def start() -> tuple[Any, str]:
 def serving() -> Iterator[str]:
     """Yield the URL of a server in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.stand_in"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as process:
         try:
             assert process.stdout is not None
             yield process.stdout.readline().strip()

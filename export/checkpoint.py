@@ -83,7 +83,7 @@ class Checkpoint:
         """Return the ``config.json`` of one network's folder."""
         path = part / "config.json"
         try:
-            return json.loads(path.read_text())
+            return json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise CheckpointError(f"{path} is not JSON: {error}") from error
 

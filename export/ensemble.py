@@ -42,7 +42,7 @@ def ensemble_inputs(table: Mapping[str, Engine]) -> dict[str, Tensor]:
 
 def complete_config(source: Path, table: Mapping[str, Engine], io_dtype: np.dtype) -> str:
     """Return ``source`` (the policy) with inputs, outputs and steps added, as Triton's text format."""
-    config = text_format.Parse(source.read_text(), model_config_pb2.ModelConfig())
+    config = text_format.Parse(source.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
     for name, tensor in ensemble_inputs(table).items():
         config.input.add(name=name, data_type=triton_type(tensor, io_dtype), dims=triton_dims(tensor))
     (noise,) = table["unet"].outputs

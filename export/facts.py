@@ -98,7 +98,7 @@ def read_facts(checkpoint: Checkpoint) -> Facts:
 def _token_count(checkpoint: Checkpoint, *encoders: dict[str, Any]) -> int:
     """Tokens a prompt is padded to: the tokenizers say, as in diffusers; no more than the encoders can read."""
     configs = (checkpoint.base / name / "tokenizer_config.json" for name in ("tokenizer", "tokenizer_2"))
-    tokenizers = [json.loads(path.read_text()) for path in configs]
+    tokenizers = [json.loads(path.read_text(encoding="utf-8")) for path in configs]
     limits = [config["model_max_length"] for config in tokenizers if config.get("model_max_length")]
     return min([*limits, *(encoder.get("max_position_embeddings", 77) for encoder in encoders)])
 
@@ -177,13 +177,13 @@ def _check_fit(checkpoint: Checkpoint, facts: Facts, unet: dict[str, Any]) -> No
 
 def save_facts(facts: Facts, path: Path) -> None:
     """Write ``facts`` beside the models made from them, for steps that no longer have the checkpoint."""
-    path.write_text(json.dumps(asdict(facts), indent=2) + "\n")
+    path.write_text(json.dumps(asdict(facts), indent=2) + "\n", encoding="utf-8")
 
 
 def load_facts(path: Path) -> Facts:
     """Read what `save_facts` wrote; raises `CheckpointError` where it can't."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing: export the checkpoint again with this version") from error
     depth = content["depth_input"]

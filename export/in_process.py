@@ -74,7 +74,7 @@ class InProcess:
         }
         if model in python_models:
             return python_models[model](arrays)
-        if "ensemble_scheduling" in (self._repository / model / "config.pbtxt").read_text():
+        if "ensemble_scheduling" in (self._repository / model / "config.pbtxt").read_text(encoding="utf-8"):
             return self._run_ensemble(model, arrays, outputs)
         return self._run_engine(model, arrays, outputs)
 
@@ -86,7 +86,7 @@ class InProcess:
     def _run_ensemble(self, model: str, inputs: Arrays, outputs: Sequence[str]) -> Arrays:
         """Run the steps in the order of the file, which is one in which each has its inputs."""
         if model not in self._ensembles:
-            text = (self._repository / model / "config.pbtxt").read_text()
+            text = (self._repository / model / "config.pbtxt").read_text(encoding="utf-8")
             self._ensembles[model] = text_format.Parse(text, model_config_pb2.ModelConfig()).ensemble_scheduling
         known = dict(inputs)
         for step in self._ensembles[model].step:

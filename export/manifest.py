@@ -51,7 +51,7 @@ def make_manifest(
     preview: Preview,
 ) -> Manifest:
     """Return the manifest of one exported checkpoint."""
-    scheduler = json.loads((checkpoint.base / "scheduler" / "scheduler_config.json").read_text())
+    scheduler = json.loads((checkpoint.base / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
     inputs = ensemble_inputs(table)
     return Manifest(
         checkpoint=name,
@@ -91,5 +91,5 @@ def image_facts(facts: Facts, sides: Sides) -> ImageFacts:
 def _force_zeros(checkpoint: Checkpoint) -> bool:
     """diffusers' SDXL pipelines default to True; the published model_index.json says so too."""
     path = checkpoint.base / "model_index.json"
-    index = json.loads(path.read_text()) if path.exists() else {}
+    index = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return index.get("force_zeros_for_empty_prompt", True)

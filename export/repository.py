@@ -91,7 +91,7 @@ class Export:
         shutil.rmtree(staging, ignore_errors=True)
         try:
             yield from self._export(name, staging, report)
-            (staging / STAMP).write_text(json.dumps(fingerprint))
+            (staging / STAMP).write_text(json.dumps(fingerprint), encoding="utf-8")
             shutil.rmtree(folder, ignore_errors=True)
             self.output.mkdir(parents=True, exist_ok=True)
             staging.rename(folder)
@@ -106,7 +106,7 @@ class Export:
         usual = {symbol: opt for symbol, (_, opt, _) in ranges.items()}
         io_dtype = self.precisions.most.io_dtype
         config = warmed_config(SOURCE / name / "config.pbtxt", self.table[name], usual, io_dtype)
-        (self.output / name / "config.pbtxt").write_text(config)
+        (self.output / name / "config.pbtxt").write_text(config, encoding="utf-8")
 
     @cached_property
     def _profile_maker(self) -> ProfileMaker:
@@ -144,7 +144,7 @@ class Export:
 
     def _fit_preview(self, decoder: VaeDecoder, staging: Path) -> None:
         weight, bias = fit_preview(decoder.float(), self.facts.latent_channels, self.facts.vae_factor)
-        (staging / PREVIEW).write_text(json.dumps({"weight": weight, "bias": bias}))
+        (staging / PREVIEW).write_text(json.dumps({"weight": weight, "bias": bias}), encoding="utf-8")
 
     def _precision(self, name: str) -> Precision:
         """The float type of an engine's weights; the published face models stay as they are."""
@@ -168,7 +168,7 @@ class Export:
         return {"fingerprint": digest.hexdigest(), "precision": precision.value, **noted}
 
     def _assemble(self) -> None:
-        preview = Preview(**json.loads((self.output / "vae_decoder" / PREVIEW).read_text()))
+        preview = Preview(**json.loads((self.output / "vae_decoder" / PREVIEW).read_text(encoding="utf-8")))
         manifest = make_manifest(
             self.output.name, self.checkpoint, self.facts, self.table, self.precisions.most, self.sides, preview
         )
@@ -184,7 +184,7 @@ class Export:
         ensemble = self.output / ENSEMBLE
         (ensemble / VERSION).mkdir(parents=True, exist_ok=True)
         config = complete_config(SOURCE / ENSEMBLE / "config.pbtxt", self.table, self.precisions.most.io_dtype)
-        (ensemble / "config.pbtxt").write_text(config)
+        (ensemble / "config.pbtxt").write_text(config, encoding="utf-8")
         save_facts(self.facts, self.output / FACTS)
 
 
@@ -202,7 +202,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _stamp(folder: Path) -> dict[str, str] | None:
     path = folder / STAMP
-    return json.loads(path.read_text()) if path.exists() else None
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def _sources(name: str, checkpoint: Checkpoint) -> list[Path]:

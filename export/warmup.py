@@ -13,7 +13,7 @@ from .ensemble import triton_type
 
 def warmed_config(source: Path, engine: Engine, usual: Mapping[str, int], io_dtype: np.dtype) -> str:
     """Return ``source`` (the policy) with one warm-up request of zeros, at each symbol's ``usual`` value."""
-    config = text_format.Parse(source.read_text(), model_config_pb2.ModelConfig())
+    config = text_format.Parse(source.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
     first = 1 if config.max_batch_size else 0
     # Where Triton does not batch, 0 keeps it from putting a dimension in front.
     warmup = config.model_warmup.add(name="usual", batch_size=usual["rows"] if first else 0)

@@ -69,7 +69,7 @@ def _measure_here(name: str, chosen: Options, result: Path) -> int:
     except Exception as error:  # a row that failed is kept
         traceback.print_exc()
         told = {"error": _one_line(error)}
-    result.write_text(json.dumps(told))
+    result.write_text(json.dumps(told), encoding="utf-8")
     return 0
 
 
@@ -93,7 +93,7 @@ def _climb(chosen: Options, names: list[str]) -> int:
     console.print(table.terminal(made, title))
     for line in table.why_missing(made):
         console.print(line, highlight=False, markup=False)
-    (chosen.folder / _REPORT).write_text(table.markdown(made, title))
+    (chosen.folder / _REPORT).write_text(table.markdown(made, title), encoding="utf-8")
     console.print(f"Records and the table in Markdown are in {chosen.folder}", highlight=False)
     return int(any(record.error and not record.error.startswith(ladder.ABSENT) for record in made))
 

@@ -59,7 +59,10 @@ def prepare_onnx(options: Options) -> None:
     """Export the three networks that are not there yet, each in a process of its own at the same time."""
     missing = [name for name in step_engines(options) if not onnx_path(options, name).exists()]
     command = [sys.executable, "-m", __package__, *options.arguments(), "--export"]
-    children = {name: subprocess.Popen([*command, name], stderr=subprocess.PIPE, text=True) for name in missing}
+    children = {
+        name: subprocess.Popen([*command, name], stderr=subprocess.PIPE, text=True, encoding="utf-8")
+        for name in missing
+    }
     said = {name: child.communicate()[1] for name, child in children.items()}
     for name, child in children.items():
         if child.returncode:

@@ -48,11 +48,11 @@ def _measure_in_child(name: str, options: Options) -> tuple[Measured, str]:
         result = Path(folder) / "result.json"
         command = [sys.executable, "-m", __package__, *options.arguments(), "--row", name, "--result", str(result)]
         try:
-            child = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
+            child = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, encoding="utf-8")
         except subprocess.TimeoutExpired:
             return {}, f"not done after {_TIMEOUT_S:g} s"
         if result.exists():
-            told = json.loads(result.read_text())
+            told = json.loads(result.read_text(encoding="utf-8"))
             return told.get("measured", {}), told.get("error", "")
     said = [line.strip() for line in child.stderr.splitlines() if line.strip()]
     return {}, said[-1] if said else f"exit status {child.returncode}"

@@ -37,7 +37,7 @@ class OwnTriton:
         return f"{_HOST}:{self._grpc_port}"
 
     def __enter__(self) -> "OwnTriton":
-        with self._log.open("w") as log:
+        with self._log.open("w", encoding="utf-8") as log:
             try:
                 self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
             except FileNotFoundError as error:

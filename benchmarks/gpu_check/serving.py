@@ -67,7 +67,7 @@ def write_repository(options: Options, kind: Kind) -> Path:
 
 def _write_engine(folder: Path, options: Options, kind: Kind) -> None:
     """The deployed policy, made sure that tensors stay on the device."""
-    policy = (SOURCE / folder.name / "config.pbtxt").read_text()
+    policy = (SOURCE / folder.name / "config.pbtxt").read_text(encoding="utf-8")
     config = text_format.Parse(policy, model_config_pb2.ModelConfig())
     config.name, config.max_batch_size = folder.name, options.networks.step["rows"]
     if kind == "compiled":
@@ -122,7 +122,7 @@ def _finish(config: model_config_pb2.ModelConfig, folder: Path, options: Options
 
 
 def _write(folder: Path, config: model_config_pb2.ModelConfig) -> None:
-    (folder / "config.pbtxt").write_text(text_format.MessageToString(config))
+    (folder / "config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")
 
 
 @contextmanager

@@ -97,7 +97,7 @@ def _write(
 ) -> None:
     name = f"{setting.scheduler or 'default'}-{setting.num_inference_steps}-{setting.guidance_scale:g}"
     lines = [_record(*pair) for pair in zip(cases, scores, strict=True)]
-    (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     contact_sheet(cases[:_SHOWN], images[:_SHOWN]).save(folder / f"{name}.png")
 
 

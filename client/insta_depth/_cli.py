@@ -1,6 +1,8 @@
 """The `insta-depth` command: its options, its exit codes and its one-line errors."""
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
@@ -40,7 +42,7 @@ exit codes: 0 done · 2 wrong usage or output path · 3 invalid input or no face
 
 _PICTURES = {"face_image": "--face", "pose_image": "--pose"}
 _VALUES: dict[str, dict[str, Any]] = {
-    "BYTES": {"type": str, "metavar": "TEXT"},
+    "BYTES": {"type": lambda argument: os.fsencode(argument).decode(), "metavar": "TEXT"},
     "INT32": {"type": int, "metavar": "N"},
     "INT64": {"type": int, "metavar": "N"},
     "FP32": {"type": float, "metavar": "X"},
@@ -57,6 +59,9 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None, connect: Connect = InstaDepth) -> int:
     """Run the command line and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may know ASCII only
     arguments = _parser().parse_args(argv)
     try:
         arguments.run(arguments, connect)

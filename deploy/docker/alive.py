@@ -121,7 +121,7 @@ def _processes() -> Iterator[tuple[int, str, str, int]]:
     """Yield each process's id, name, state's letter and parent."""
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            before, _, after = (path / "stat").read_text(errors="replace").rpartition(")")
+            before, _, after = (path / "stat").read_text(errors="replace", encoding="utf-8").rpartition(")")
         except OSError:
             continue  # it ended meanwhile
         state, parent = after.split()[:2]
@@ -130,7 +130,9 @@ def _processes() -> Iterator[tuple[int, str, str, int]]:
 
 def _serves(pid: int, port: int) -> bool:
     try:
-        return f"--http-port={port}" in Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
+        return f"--http-port={port}" in Path(f"/proc/{pid}/cmdline").read_text(
+            errors="replace", encoding="utf-8"
+        ).split("\0")
     except OSError:
         return False
 

@@ -156,7 +156,7 @@ def admin_key(settings: Settings) -> str:
         return secrets.token_urlsafe(32)
     name = f"{PREFIX}ADMIN_KEY_FILE"
     try:
-        key = Path(settings.admin_key_file).read_text().strip()
+        key = Path(settings.admin_key_file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"{name}: {settings.admin_key_file!r} cannot be read: {error}") from None
     if not re.fullmatch(r"[A-Za-z0-9_-]{16,}", key):

@@ -136,4 +136,5 @@ def _ask(client: InferenceServerClient, model: str, name: str, value: np.ndarray
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know ASCII only
     sys.exit(main())

@@ -45,6 +45,10 @@ class AddressRefused(PreflightError):
     """The server may not listen on an address or a port."""
 
 
+class PathRefused(PreflightError):
+    """A path has signs that the server's programs cannot take, and nothing can be done about it here."""
+
+
 class RepositoryMissing(PreflightError):
     """The given folder holds no model."""
 

@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -32,8 +33,18 @@ def main() -> int:
     parser.add_argument("--shared-memory-prefix", required=True, help="names in /dev/shm to remove afterwards")
     parser.add_argument("--stop-timeout-s", type=float, required=True)
     parser.add_argument("--address", nargs=2, required=True, help="host and port that it opens when all is loaded")
+    parser.add_argument("--links", type=Path, help="folder to remove afterwards, with the links in it")
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
+    try:
+        return _run_anew(arguments)
+    finally:
+        if arguments.links:
+            shutil.rmtree(arguments.links, ignore_errors=True)
+
+
+def _run_anew(arguments: argparse.Namespace) -> int:
+    """Run the command until it ends by itself or is to end, and again where a model's process has died."""
     host, port = arguments.address
     for _ in range(_MOST_STARTS):
         try:
@@ -119,7 +130,9 @@ def _state(pid: int) -> tuple[str, int]:
     """Return the state's letter and the parent of a process; no letter for one that is gone."""
     try:
         # The name before them, in parentheses, may hold anything.
-        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+        state, parent = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:2]
+        )
     except (OSError, ValueError):
         return "", 0
     return state, int(parent)
@@ -128,7 +141,7 @@ def _state(pid: int) -> tuple[str, int]:
 def _name(pid: int) -> str:
     """What the stub runs: its first argument is ``<repository>/<model>/<version>/model.py``."""
     try:
-        arguments = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        arguments = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace").split("\0")
     except OSError:
         return str(pid)
     return arguments[1] if len(arguments) > 1 else str(pid)

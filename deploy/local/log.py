@@ -7,11 +7,12 @@ _LOADED = re.compile(r"successfully loaded '([^']+)'")
 _ERROR = re.compile(r"^E\d{4} .*?\] (?P<text>.+)$", re.MULTILINE)
 _NO_GPU = "CudaDriverHelper"  # an error to Triton, the usual case to a laptop
 _MOST_LINES = 20
+_CRASH = re.compile(r"^(terminate called after .*(\n *what\(\): .*)?|(/\S+/)?(ba|da)?sh: .*)$", re.MULTILINE)
 
 
 def read(path: Path) -> str:
     """The whole log; bytes that are no text do not matter here."""
-    return path.read_text(errors="replace") if path.exists() else ""
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
 def loaded_models(text: str) -> list[str]:
@@ -26,6 +27,12 @@ def why_failed(text: str) -> str:
     if len(lines) > _MOST_LINES:
         lines = [*lines[: _MOST_LINES // 2], "…", *lines[-_MOST_LINES // 2 :]]
     return "\n".join(f"  {line}" for line in lines)
+
+
+def crash(text: str) -> str:
+    """What is left of a stub that ended before it was a Python model: Triton would wait for it for ever."""
+    match = _CRASH.search(text)
+    return f"  {match[0]}" if match else ""
 
 
 def _unescaped(message: str) -> str:

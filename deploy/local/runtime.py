@@ -13,6 +13,8 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import interpreter
+from .plain_paths import PlainPaths
 from .wheel import CACHE, TritonFiles
 
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -30,22 +32,27 @@ class Runtime:
     environment: dict[str, str]
 
 
-def prepare(files: TritonFiles) -> Runtime:
-    """Put backends and libpython together for this interpreter; safe to call from several processes."""
+def prepare(files: TritonFiles, paths: PlainPaths | None = None) -> Runtime:
+    """Put backends and libpython together for this interpreter; safe to call from several processes.
+
+    ``paths`` has the links under which the server sees what lies at a path that it cannot take.
+    """
+    paths = paths or PlainPaths()
     root = CACHE / "runtime" / f"python{PYTHON_VERSION}-{_fingerprint(files)}"
     backends = root / "backends"
     _copy(files.python_backend / "libtriton_python.so", backends / "python")
     _copy(files.stub(PYTHON_VERSION), backends / "python")
     for own in _OWN_BACKENDS.glob("*/*.py"):
         _copy(own, backends / own.parent.name)
-    utilities = (files.python_backend / _UTILITIES).read_text()
+    utilities = (files.python_backend / _UTILITIES).read_text(encoding="utf-8")
     _write(backends / "python" / _UTILITIES, utilities.encode() + _NUMPY2)
     if libpython := find_libpython():
         _link(libpython, root / "lib" / LIBPYTHON)
-    return Runtime(backends, environment([root / "lib", files.libraries]))
+    offered = paths.of(root, "runtime")
+    return Runtime(offered / "backends", environment([offered / "lib", files.libraries], interpreter.programs(paths)))
 
 
-def environment(library_folders: list[Path]) -> dict[str, str]:
+def environment(library_folders: list[Path], programs: Path | None = None) -> dict[str, str]:
     """The parent's environment, ``INSTA_DEPTH_*`` settings included, plus what the stubs need.
 
     A stub starts its interpreter in isolated mode, in which PYTHONHOME and PYTHONPATH do not count: it takes
@@ -54,7 +61,7 @@ def environment(library_folders: list[Path]) -> dict[str, str]:
     """
     inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
     return inherited | {
-        "PATH": _prepended("PATH", [Path(sys.executable).parent]),
+        "PATH": _prepended("PATH", [programs or Path(sys.executable).parent]),
         "LD_LIBRARY_PATH": _prepended("LD_LIBRARY_PATH", library_folders),
         "PYTHONUNBUFFERED": "1",
     }

@@ -19,6 +19,7 @@ import psutil
 
 from . import log, preflight, runtime, wheel
 from .errors import StartFailed
+from .plain_paths import PlainPaths
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class LocalTriton:
         self.options = _with_ports(replace(options or Options(), **changes))
         self._on_progress = on_progress or (lambda ready, total: None)
         self._guard: subprocess.Popen[str] | None = None
+        self._paths = PlainPaths()
 
     @property
     def http_url(self) -> str:
@@ -91,7 +93,7 @@ class LocalTriton:
     @property
     def log_path(self) -> Path:
         """Everything that the server and the models print."""
-        name = f"{self.repository.name}-{self.options.http_port}.log"
+        name = f"{_short(self.repository.name)}-{self.options.http_port}.log"
         return self.options.log_path or wheel.CACHE / "logs" / name
 
     @property
@@ -124,8 +126,8 @@ class LocalTriton:
         files = wheel.ensure()
         preflight.check_libpython(files)
         preflight.check_ports(self.options.host, self._ports)
-        self._launch(files)
         try:
+            self._launch(files)
             self._wait_until_ready()
         except BaseException:
             self.stop()
@@ -134,6 +136,7 @@ class LocalTriton:
     def stop(self) -> None:
         """End the server and wait until nothing of it is left; does nothing where it has ended."""
         if self._guard is None:
+            self._paths.remove()
             return
         guard, self._guard = self._guard, None
         with contextlib.suppress(BrokenPipeError):
@@ -155,28 +158,34 @@ class LocalTriton:
         return {"http": options.http_port, "grpc": options.grpc_port, "metrics": options.metrics_port}
 
     def _launch(self, files: wheel.TritonFiles) -> None:
-        prepared = runtime.prepare(files)
+        self._paths = PlainPaths()  # the guard removes them
+        files = replace(files, root=self._paths.of(files.root, "triton"))
+        prepared = runtime.prepare(files, self._paths)
         prefix = f"insta_depth_{os.getpid()}_{uuid.uuid4().hex[:8]}_"
+        command = [str(files.server), *self._arguments(files, prepared, prefix)]
         guard = [sys.executable, "-I", str(_GUARD), "--shared-memory-prefix", prefix]
         guard += ["--stop-timeout-s", str(self.options.stop_timeout_s)]
-        guard += ["--address", self.options.host, str(self.options.http_port), "--"]
+        guard += ["--address", self.options.host, str(self.options.http_port)]
+        if self._paths.folder:
+            guard += ["--links", str(self._paths.folder)]
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        with self.log_path.open("w") as log_file:
+        with self.log_path.open("w", encoding="utf-8") as log_file:
             self._guard = subprocess.Popen(
-                [*guard, str(files.server), *self._arguments(files, prepared, prefix)],
+                [*guard, "--", *command],
                 env=prepared.environment | dict(self.options.environment or {}),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log_file,
                 text=True,
                 start_new_session=True,
+                encoding="utf-8",
             )
         _pipe(self._guard.stdout).readline()  # the server's process exists
         logger.info("Triton (pid %d) is starting; its log is %s", self.pid, self.log_path)
 
     def _arguments(self, files: wheel.TritonFiles, prepared: runtime.Runtime, prefix: str) -> Iterator[str]:
         options = self.options
-        yield f"--model-repository={self.repository}"
+        yield f"--model-repository={self._paths.of(self.repository, 'repository')}"
         yield f"--backend-directory={prepared.backends}"
         yield f"--cache-directory={files.caches}"
         yield f"--cache-config=local,size={options.response_cache_bytes}"
@@ -203,11 +212,13 @@ class LocalTriton:
         self._on_progress(total, total)
 
     def _check_alive(self, deadline: float) -> None:
+        text = log.read(self.log_path)
         if not self.is_running():
-            text = log.read(self.log_path)
             raise StartFailed(f"Triton ended while starting:\n{log.why_failed(text)}", self._see_log)
+        if crash := log.crash(text):
+            raise StartFailed(f"A model's process ended while starting:\n{crash}", self._see_log)
         if time.monotonic() > deadline:
-            loaded = log.loaded_models(log.read(self.log_path))
+            loaded = log.loaded_models(text)
             missing = ", ".join(name for name in self.models if name not in loaded)
             took = f"{self.options.start_timeout_s:g} s"
             raise StartFailed(f"Triton was not ready after {took}; still loading: {missing}.", self._see_log)
@@ -226,6 +237,11 @@ class LocalTriton:
             return False
         finally:
             connection.close()
+
+
+def _short(name: str) -> str:
+    """The beginning of a file's name that leaves room for more: the system allows 255 bytes."""
+    return os.fsdecode(os.fsencode(name)[:200])
 
 
 def _pipe(stream: IO[str] | None) -> IO[str]:

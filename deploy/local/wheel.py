@@ -96,7 +96,7 @@ def _rename(source: Path, target: Path) -> None:
 
 def _install(folder: Path) -> None:
     command = [*_installer(), "--no-deps", "--target", str(folder), f"{WHEEL}=={VERSION}"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8")
     if done.returncode == 0:
         return
     reason = next((line for line in reversed(done.stdout.splitlines()) if line.strip()), "no output")

@@ -49,14 +49,18 @@ class Record:
         if not path.exists():
             return cls(folder)
         try:
-            return cls(folder, [_source(content) for content in json.loads(path.read_text())["sources"]])
+            return cls(
+                folder, [_source(content) for content in json.loads(path.read_text(encoding="utf-8"))["sources"]]
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise FetchError(f"{path} cannot be read; delete it, and the files are checked anew") from error
 
     def save(self) -> None:
         """Write the record in one step, so that an interruption leaves the old or the new one."""
         draft = self.folder / f".{NAME}"
-        draft.write_text(json.dumps({"sources": [asdict(source) for source in self.sources]}, indent=2) + "\n")
+        draft.write_text(
+            json.dumps({"sources": [asdict(source) for source in self.sources]}, indent=2) + "\n", encoding="utf-8"
+        )
         draft.replace(self.folder / NAME)
 
     def find(self, part: str, repo: str) -> SourceRecord | None:

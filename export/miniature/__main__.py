@@ -84,10 +84,11 @@ def _claim(work: Path, run: dict[str, float]) -> None:
     owner = work / "run.json"
     if not owner.exists() and any(work.iterdir()):
         raise ValueError(f"{work} is not empty, and holds no run of this command: name another folder with --work")
-    if owner.exists() and (begun := json.loads(owner.read_text())) != run:
+    if owner.exists() and (begun := json.loads(owner.read_text(encoding="utf-8"))) != run:
         raise ValueError(f"{work} belongs to a run of {begun}, this one is of {run}: name another folder with --work")
-    owner.write_text(json.dumps(run))
+    owner.write_text(json.dumps(run), encoding="utf-8")
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know ASCII only
     sys.exit(main())

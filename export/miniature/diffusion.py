@@ -74,7 +74,7 @@ def write_base(folder: Path, plan: CheckpointPlan, seed: int) -> UNet2DCondition
 def write_index(folder: Path) -> None:
     """Write the base folder's scheduler and ``model_index.json``."""
     sdxl_scheduler().save_pretrained(folder / "scheduler")
-    (folder / "model_index.json").write_text(json.dumps(_model_index(), indent=2) + "\n")
+    (folder / "model_index.json").write_text(json.dumps(_model_index(), indent=2) + "\n", encoding="utf-8")
 
 
 def _shared_config(plan: CheckpointPlan) -> dict[str, Any]:

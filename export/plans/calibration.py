@@ -46,7 +46,7 @@ def read_cases(folder: Path, count: int) -> list[Case]:
     """
     faces, poses = (_pictures(folder / part) for part in ("faces", "poses"))
     path = folder / "prompts.txt"
-    prompts = [line for line in path.read_text().splitlines() if line.strip()] if path.exists() else []
+    prompts = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()] if path.exists() else []
     if not prompts:
         raise CalibrationError(f"{path} holds no prompt, one a line")
     return [Case(faces[i % len(faces)], poses[i % len(poses)], prompts[i % len(prompts)]) for i in range(count)]

@@ -12,7 +12,7 @@ from .shapes import USUAL_ROWS, ShapeRanges, is_of_fixed_size, tensor_shapes
 
 def read_config(path: Path) -> ModelConfig:
     """Parse a ``config.pbtxt``."""
-    return text_format.Parse(path.read_text(), ModelConfig())
+    return text_format.Parse(path.read_text(encoding="utf-8"), ModelConfig())
 
 
 def plan_config(policy: ModelConfig, engine: Engine, profiles: Sequence[ShapeRanges]) -> str:

@@ -14,13 +14,13 @@ _CHUNK_BYTES = 1 << 24
 
 def save(record: PlanRecord, folder: Path) -> None:
     """Write ``record`` into an engine's folder."""
-    (folder / NAME).write_text(json.dumps(asdict(record), indent=2) + "\n")
+    (folder / NAME).write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
 
 
 def load(folder: Path) -> PlanRecord | None:
     """Return the record in an engine's folder, or None where there is none that can be read."""
     try:
-        return PlanRecord(**json.loads((folder / NAME).read_text()))
+        return PlanRecord(**json.loads((folder / NAME).read_text(encoding="utf-8")))
     except (FileNotFoundError, TypeError, ValueError):
         return None
 

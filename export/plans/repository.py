@@ -145,7 +145,7 @@ class PlanRepository:
                 build_plan(self.table[name], onnx, plan, profiles, self.builder, on_progress)
             record.save(dataclasses.replace(wanted, plan=record.digest(plan)), folder)
         policy = read_config(self.repository / name / "config.pbtxt")
-        (folder / "config.pbtxt").write_text(plan_config(policy, self.table[name], profiles))
+        (folder / "config.pbtxt").write_text(plan_config(policy, self.table[name], profiles), encoding="utf-8")
 
     def _precision(self, name: str) -> Precision:
         """As exported, or fp8 where that is asked for."""
@@ -197,7 +197,7 @@ class PlanRepository:
             shutil.copy(self.repository / FACTS, self.output / FACTS)
         rows = min(self._rows(name)[2] for name in step_engine_names())
         ensemble = self.output / ENSEMBLE / "config.pbtxt"
-        ensemble.write_text(batch_config(ensemble, rows))
+        ensemble.write_text(batch_config(ensemble, rows), encoding="utf-8")
         manifest = dataclasses.replace(self.manifest, max_rows=rows)
         for path in self.output.glob(f"*/{VERSION}/manifest.json"):
             manifest.save(path.parent)

@@ -1,9 +1,11 @@
 """The local server on a repository of toys: real Triton, the stand-in engines, start and stop."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from deploy.local import ON_FREE_PORTS, LocalTriton
+from deploy.local import ON_FREE_PORTS, LocalTriton, runtime, wheel
 from deploy.local.errors import PortTaken, StartFailed
 from tests.triton import toy_repository
 from tests.watching import wait_until
@@ -216,6 +218,23 @@ def test_a_second_server_on_the_same_port_says_who_has_it(lone_toy: Path, server
         pass
     assert f"Port {server.options.http_port} (http)" in refused.value.what
     assert f"tritonserver (pid {server.pid})" in refused.value.what
+
+
+def test_a_path_that_triton_cannot_take_is_served(
+    lone_toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a checkout in a folder of such a name: the repository, the backends, the log."""
+    strange = tmp_path / "it's a $b; #é\n"
+    shutil.copytree(lone_toy, strange / "mödels")
+    monkeypatch.setenv(wheel.HOME_VARIABLE, str(wheel.ensure().root))
+    monkeypatch.setattr(runtime, "CACHE", strange / "cache")
+    monkeypatch.setattr(wheel, "CACHE", strange / "cache")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with LocalTriton(strange / "mödels", ON_FREE_PORTS) as server:
+        assert server.is_running()
+        assert server.log_path.is_relative_to(strange)
+        assert list(tmp_path.glob("insta_depth_*"))
+    assert not list(tmp_path.glob("insta_depth_*"))
 
 
 def test_a_model_that_does_not_load_is_named_with_its_reason(tmp_path: Path) -> None:

@@ -203,8 +203,8 @@ class _Curve:
     """The losses by step, in a file that a resumed run continues from its ``first`` step."""
 
     def __init__(self, path: Path, first: int) -> None:
-        rows = path.read_text().splitlines() if first and path.exists() else []
-        self._file = path.open("w", newline="")
+        rows = path.read_text(encoding="utf-8").splitlines() if first and path.exists() else []
+        self._file = path.open("w", newline="", encoding="utf-8")
         self._rows = csv.writer(self._file)
         self._rows.writerows(row for row in csv.reader(rows) if int(row[0]) < first)
 

@@ -91,12 +91,12 @@ class Manifest:
 
     def save(self, folder: Path) -> None:
         """Write the manifest into ``folder``."""
-        (folder / FILE_NAME).write_text(json.dumps(asdict(self), indent=2) + "\n")
+        (folder / FILE_NAME).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
         """Read the manifest that lies in ``folder``."""
-        content = json.loads((folder / FILE_NAME).read_text())
+        content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
         parts = {
             "image": ImageFacts,
             "latents": LatentFacts,

@@ -55,7 +55,9 @@ class Machine:
 
 def save_plans(folder: Path, records: Mapping[str, PlanRecord]) -> None:
     """Write ``records`` into a Python model's folder, which may be all that its process can see."""
-    (folder / FILE_NAME).write_text(json.dumps({name: vars(record) for name, record in records.items()}, indent=2))
+    (folder / FILE_NAME).write_text(
+        json.dumps({name: vars(record) for name, record in records.items()}, indent=2), encoding="utf-8"
+    )
 
 
 def check_plans(folder: Path, machine: Machine) -> None:
@@ -63,7 +65,7 @@ def check_plans(folder: Path, machine: Machine) -> None:
     path = folder / FILE_NAME
     if not path.exists():
         return
-    records = [PlanRecord(**record) for record in json.loads(path.read_text()).values()]
+    records = [PlanRecord(**record) for record in json.loads(path.read_text(encoding="utf-8")).values()]
     if machine.tensorrt is None:
         _log.warning("no TensorRT library could be asked for its version: plans are not checked against it")
     faults = [fault for record in records for fault in _faults(record, machine)]

@@ -24,6 +24,7 @@ from tests.unit.client.triton_lookalike import TritonLookalike
 from tests.watching import wait_until
 
 CLIENT = Path(__file__).parents[3] / "client"
+ASCII_ONLY = {"PYTHONPATH": str(CLIENT), "LC_ALL": "C", "PYTHONUTF8": "0"}
 
 
 def command(files: Path, *more: str, output: str = "out.jpg") -> list[str]:
@@ -195,3 +196,19 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
     assert errors.startswith("insta-depth: ")
     assert errors.count("\n") == 1
     return errors.removeprefix("insta-depth: ").rstrip("\n")
+
+
+@pytest.mark.parametrize("options", [["--help"], ["generate", "--help"], ["gateway", "--help"]])
+def test_help_can_be_shown_where_only_ascii_is_known(options: list[str]) -> None:
+    shown = subprocess.run([sys.executable, "-m", "insta_depth", *options], env=ASCII_ONLY, capture_output=True)
+    assert (shown.returncode, shown.stderr) == (0, b"")
+
+
+def test_a_prompt_is_utf8_where_only_ascii_is_known() -> None:
+    """The interpreter takes arguments apart by the locale; who typed them had a terminal of UTF-8."""
+    program = (
+        "import sys; from insta_depth._cli import _parser; print(ascii(_parser().parse_args(sys.argv[1:]).prompt))"
+    )
+    line = ["generate", "--face", "f", "--pose", "p", "-o", "o.jpg", "--prompt", "a wömän".encode()]
+    shown = subprocess.run([sys.executable, "-c", program, *line], env=ASCII_ONLY, capture_output=True)
+    assert shown.stdout.decode("ascii").strip() == ascii("a wömän")

@@ -26,7 +26,7 @@ def version_folder() -> Path:
 
 
 def _stub_arguments() -> list[str]:
-    return Path("/proc/self/cmdline").read_text().split("\0")
+    return Path("/proc/self/cmdline").read_text(encoding="utf-8").split("\0")
 
 
 def complete_config(config: Any, inputs: Sequence[Port], outputs: Sequence[Port], max_batch_size: int) -> None:
