@@ -84,7 +84,7 @@ def make_manifest(
 def image_facts(facts: Facts, sides: Sides) -> ImageFacts:
     """Return the pictures' sizes: those of ``sides``, else the checkpoint's."""
     min_side = sides.min_side or facts.min_side
-    max_side = sides.max_side or max(min_side, round(min_side * _LONGER_SIDE))
+    max_side = sides.max_side or max(min_side, int(min_side * _LONGER_SIDE) // CELL_PX * CELL_PX)
     return ImageFacts(min_side=min_side, max_side=max_side, multiple=CELL_PX)
 
 

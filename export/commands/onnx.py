@@ -25,8 +25,8 @@ def add(commands: Commands) -> None:
     onnx.add_argument("--checkpoint", type=Path, required=True, metavar="DIR")
     onnx.add_argument("--output", type=Path, required=True, metavar="build/NAME")
     onnx.add_argument("--precision", type=Precisions.parse, default=Precisions(), metavar="fp32|fp16|bf16[,ENGINE=…]")
-    onnx.add_argument("--min-side", type=_side, metavar="PX", help="shorter side (default: the checkpoint's)")
-    onnx.add_argument("--max-side", type=_side, metavar="PX", help="longer side at most (default: 1.25 × min)")
+    onnx.add_argument("--min-side", type=_side, metavar="PX", help="shorter side at first (default: the checkpoint's)")
+    onnx.add_argument("--max-side", type=_side, metavar="PX", help="longer side (default: 1.25 × min)")
     onnx.add_argument("--only", type=engine_names, default=frozenset(), metavar="ENGINE,…")
     onnx.add_argument(
         "--lora",

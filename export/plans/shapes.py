@@ -75,14 +75,14 @@ class ProfileMaker:
         return [{symbol: ranges[symbol] for symbol in sorted(engine.symbols)} for ranges in (*fixed, everything)]
 
     def _everything(self, rows: Range) -> ShapeRanges:
-        side = (1, self._image.min_side // CELL_PX, self._image.max_side // CELL_PX)
+        heights, widths = self._picture_sizes()
         tokens = self._facts.token_count
         detector = [side_px // DETECTOR_CELL_PX for side_px in self._facts.detector_sides]
         depth_heights, depth_widths = self._depth_sizes()
         return {
             "rows": rows,
-            "height": side,
-            "width": side,
+            "height": heights,
+            "width": widths,
             "tokens": (tokens, tokens, tokens * self._max_windows),
             "side": (min(detector), detector[0], max(detector)),
             "depth_height": depth_heights,
@@ -90,17 +90,27 @@ class ProfileMaker:
         }
 
     def _exactly(self, size: Size) -> ShapeRanges:
-        for side in (size.height, size.width):
-            if side > self._image.max_side:
-                raise ExportError(f"--sizes: {side} is above the repository's largest side {self._image.max_side}")
+        if (size.height, size.width) not in set(picture_sizes(self._image)):
+            shortest, longest = self._image.smallest_max_side, self._image.max_side
+            raise ExportError(
+                f"--sizes: {size.height}x{size.width} is no size of this repository's pictures; the longer side is "
+                f"{shortest} to {longest}, and at most {self._image.max_aspect:g} times the shorter one"
+            )
         height, width, tokens = size.height // CELL_PX, size.width // CELL_PX, self._facts.token_count
         return {"height": (height,) * 3, "width": (width,) * 3, "tokens": (tokens,) * 3}
+
+    def _picture_sizes(self) -> tuple[Range, Range]:
+        """The height and the width of a picture, in cells."""
+        usual = usual_size(self._image)
+        cells = [side // CELL_PX for size in picture_sizes(self._image) for side in size]
+        height, width = ((min(cells), side // CELL_PX, max(cells)) for side in usual)
+        return height, width
 
     def _depth_sizes(self) -> tuple[Range, Range]:
         """The depth estimator's height and width over all sizes that a picture may have, in its patches."""
         if self._facts.depth_input.fixed_size:
             return (1, 1, 1), (1, 1, 1)
-        usual = self._depth_size(self._image.min_side, self._image.min_side)
+        usual = self._depth_size(*usual_size(self._image))
         heights, widths = zip(*(self._depth_size(*size) for size in picture_sizes(self._image)), strict=True)
         return (min(heights), usual[0], max(heights)), (min(widths), usual[1], max(widths))
 
@@ -112,13 +122,17 @@ class ProfileMaker:
 
 def picture_sizes(image: ImageFacts) -> Iterator[tuple[int, int]]:
     """Yield every (height, width) in pixels that a resized picture may have; see `resize_for_model`."""
-    thinnest = max(int(image.max_side / image.max_aspect) // CELL_PX, 1) * CELL_PX
-    floored = image.max_side // CELL_PX * CELL_PX
-    wide = {(image.min_side, longer) for longer in range(image.min_side, floored + 1, CELL_PX)}
-    thin = {(shorter, floored) for shorter in range(thinnest, image.min_side + 1, CELL_PX)}
-    for shorter, longer in sorted(wide | thin):
-        yield shorter, longer
-        yield longer, shorter
+    for longer in range(image.smallest_max_side, image.max_side + 1, CELL_PX):
+        thinnest = max(int(longer / image.max_aspect) // CELL_PX, 1) * CELL_PX
+        for shorter in range(thinnest, longer, CELL_PX):
+            yield shorter, longer
+            yield longer, shorter
+        yield longer, longer
+
+
+def usual_size(image: ImageFacts) -> tuple[int, int]:
+    """Return (height, width) in pixels of what most cameras make, upright: 4:3, at the largest ``max_side``."""
+    return image.max_side, max(image.max_side * 3 // 4 // CELL_PX, 1) * CELL_PX
 
 
 def admits(tensor: Tensor, ranges: Mapping[str, Range], shape: Shape) -> bool:

@@ -18,6 +18,11 @@ class ImageFacts:
     max_aspect: float = 4.0
     """Longer side over shorter one of a pose picture; engines are built for sizes up to there."""
 
+    @property
+    def smallest_max_side(self) -> int:
+        """The smallest ``max_side`` that a request may ask for: half the largest, as a multiple of ``multiple``."""
+        return -(-self.max_side // (2 * self.multiple)) * self.multiple
+
 
 @dataclass(frozen=True)
 class LatentFacts:

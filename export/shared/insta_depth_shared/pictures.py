@@ -50,14 +50,24 @@ def decode_picture(data: bytes, field: str, limits: PictureLimits) -> np.ndarray
 
 
 def resize_for_model(image: np.ndarray, min_side: int, max_side: int, multiple: int) -> np.ndarray:
-    """Scale so that the shorter side is ``min_side`` and the longer one at most ``max_side``, bilinear.
+    """Scale as InstantID does: the longer side becomes ``max_side``, each side a multiple of ``multiple``.
 
-    Each side is then floored to a multiple of ``multiple``, at least one. ``image``, result: (H, W, 3) uint8.
+    The proportions are those of a picture whose shorter side is ``min_side`` and whose sides are whole. The picture is
+    resized twice, bilinear: to the size that follows, then to that size floored to multiples, at least one.
+    ``image``, result: (H, W, 3) uint8.
     """
     height, width = image.shape[:2]
-    scale = min(min_side / min(height, width), max_side / max(height, width))
-    size = [max(round(scale * side) // multiple, 1) * multiple for side in (width, height)]
-    return np.array(Image.fromarray(image).resize((size[0], size[1]), Image.Resampling.BILINEAR))
+    proportions = _scaled((width, height), min_side / min(width, height))
+    scaled = _scaled(proportions, max_side / max(proportions))
+    width, height = (max(side // multiple, 1) * multiple for side in scaled)
+    picture = Image.fromarray(image).resize(scaled, Image.Resampling.BILINEAR)
+    return np.array(picture.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    """Each side is rounded, to one pixel at least: a very thin picture's shorter side would be none."""
+    width, height = (max(round(factor * side), 1) for side in size)
+    return width, height
 
 
 def encode_picture(image: np.ndarray, output_format: str, quality: int) -> bytes:

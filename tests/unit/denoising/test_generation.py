@@ -56,7 +56,7 @@ def prepared_for_depth(image: np.ndarray) -> np.ndarray:
 async def test_a_request_becomes_a_picture() -> None:
     studio = Studio()
     generated = await studio.generate()
-    assert opened(generated.image).shape == (64, 64, 3)
+    assert opened(generated.image).shape == (64, 128, 3)
     assert generated.seed == 7
     assert generated.has_pose_face
     stages = ["queue", "decode_inputs", "conditioning", "denoise", "decode", "encode"]
@@ -168,10 +168,10 @@ async def test_progress_is_told_at_each_step() -> None:
 async def test_pictures_go_out_as_wanted(as_text: bool) -> None:
     audience = PatientAudience()
     generated = await Studio().generate(audience, preview=True, base64=as_text)
-    assert opened(generated.image, as_text).shape == (64, 64, 3)
+    assert opened(generated.image, as_text).shape == (64, 128, 3)
     preview = audience.progress[-1].preview
     assert preview is not None
-    assert opened(preview, as_text).shape == (8, 8, 3)
+    assert opened(preview, as_text).shape == (8, 16, 3)
 
 
 @pytest.mark.parametrize(("wanted", "signature"), [("jpeg", b"\xff\xd8"), ("png", b"\x89PNG"), ("webp", b"RIFF")])

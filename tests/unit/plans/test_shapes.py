@@ -1,7 +1,6 @@
 """Profiles admit what the engines are really sent, and no more."""
 
 import dataclasses
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -39,19 +38,27 @@ def facts(miniature_repository: Path) -> Facts:
 
 
 @pytest.mark.parametrize("image", [ImageFacts(1024, 1280), ImageFacts(128, 192), ImageFacts(512, 704)])
-def test_every_resized_picture_is_of_a_size_that_is_foreseen(image: ImageFacts) -> None:
-    foreseen = set(picture_sizes(image))
-    sides = (40, 41, 97, 160)
-    for height, width in product(sides, sides):
-        if max(height, width) <= image.max_aspect * min(height, width):
-            resized = resize_for_model(np.zeros((height, width, 3), np.uint8), image.min_side, image.max_side, 64)
-            assert resized.shape[:2] in foreseen, (height, width)
+def test_the_sizes_are_those_that_pictures_are_resized_to(image: ImageFacts) -> None:
+    """Whatever `max_side` a request asks for; and none of the sizes is beyond reach."""
+    sides = [(40, width) for width in range(40, 161)]
+    made = set()
+    for max_side in range(image.smallest_max_side, image.max_side + 1, 64):
+        for height, width in [*sides, *((width, height) for height, width in sides)]:
+            resized = resize_for_model(np.zeros((height, width, 3), np.uint8), image.min_side, max_side, 64)
+            made.add(resized.shape[:2])
+    assert set(picture_sizes(image)) == made
+
+
+@pytest.mark.parametrize(("largest", "smallest"), [(1280, 640), (1024, 512), (704, 384), (192, 128), (64, 64)])
+def test_a_request_may_halve_the_longer_side(largest: int, smallest: int) -> None:
+    assert ImageFacts(64, largest).smallest_max_side == smallest
 
 
 def test_the_unet_of_full_sdxl_gets_the_sizes_that_instantid_resizes_to(plans: PlanRepository) -> None:
     plans.__dict__["manifest"] = dataclasses.replace(plans.manifest, image=ImageFacts(1024, 1280))
     (ranges,) = plans.profiles("unet")
-    assert ranges["height"] == ranges["width"] == (1, 16, 20)
+    assert ranges["height"] == (2, 20, 20)  # 1280×320 at 640 is 640×160, floored to 128
+    assert ranges["width"] == (2, 15, 20)  # an upright photograph of 4:3 is 1280×960
     assert ranges["rows"] == (1, 2, 16)
     assert ranges["tokens"] == (77, 77, 616)
 
@@ -102,7 +109,8 @@ def test_a_size_of_its_own_comes_before_the_profile_of_all_sizes(miniature_repos
     plans = make_plans(miniature_repository, tmp_path, sizes=(Size(128, 192),), batch=(1, 2, 4))
     fixed, everything = plans.profiles("unet")
     assert (fixed["height"], fixed["width"]) == ((2, 2, 2), (3, 3, 3))
-    assert everything["height"] == (1, 2, 3)
+    assert everything["height"] == (1, 3, 3)
+    assert everything["width"] == (1, 2, 3)
     assert fixed["rows"] == everything["rows"] == (1, 2, 4)
     assert len(plans.profiles("text_encoder")) == 1
     unet = plans.table["unet"]
@@ -112,7 +120,7 @@ def test_a_size_of_its_own_comes_before_the_profile_of_all_sizes(miniature_repos
 
 def test_a_size_that_is_never_made_is_refused(miniature_repository: Path, tmp_path: Path) -> None:
     plans = make_plans(miniature_repository, tmp_path, sizes=(Size(128, 1024),))
-    with pytest.raises(ExportError, match="1024 is above the repository's largest side 192"):
+    with pytest.raises(ExportError, match=r"128x1024 is no size of this repository.s pictures.*128 to 192"):
         plans.profiles("unet")
 
 

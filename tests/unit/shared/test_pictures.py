@@ -206,27 +206,52 @@ def test_pillows_global_limit_changes_nothing(monkeypatch: pytest.MonkeyPatch, p
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"),
+    ("size", "at_1280", "at_1024", "at_640"),
     [
-        ((1000, 1000), (1024, 1024)),
-        ((512, 512), (1024, 1024)),
-        ((1200, 1000), (1216, 1024)),
-        ((3000, 1000), (1280, 384)),
-        ((1, 1), (1024, 1024)),
-        ((103, 103), (1024, 1024)),
-        ((10_000, 1), (1280, 64)),
-        ((1, 10_000), (64, 1280)),
+        ((1000, 1000), (1280, 1280), (1024, 1024), (640, 640)),
+        ((16, 16), (1280, 1280), (1024, 1024), (640, 640)),
+        ((340, 420), (1024, 1280), (768, 1024), (512, 640)),
+        ((1000, 1080), (1152, 1280), (896, 1024), (576, 640)),
+        ((1080, 1000), (1280, 1152), (1024, 896), (640, 576)),
+        ((4032, 3024), (1280, 960), (1024, 768), (640, 448)),
+        ((4000, 6000), (832, 1280), (640, 1024), (384, 640)),
+        ((1920, 1080), (1280, 704), (1024, 576), (640, 320)),
+        ((4000, 1000), (1280, 320), (1024, 256), (640, 128)),
+        ((7, 23), (384, 1280), (256, 1024), (192, 640)),
+        # Where whole sides of proportions decide: 1280 / 286 × 100 is 447.6, and 1280 / 202 × 111 is 703.4.
+        ((100, 286), (384, 1280), (320, 1024), (192, 640)),
+        ((111, 202), (704, 1280), (512, 1024), (320, 640)),
     ],
 )
-def test_sides_follow_the_rule(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    resized = resize_for_model(np.zeros((*size, 3), np.uint8), min_side=1024, max_side=1280, multiple=64)
-    assert resized.shape == (*expected, 3)
+def test_sizes_are_those_of_the_published_function(
+    size: tuple[int, int], at_1280: tuple[int, int], at_1024: tuple[int, int], at_640: tuple[int, int]
+) -> None:
+    """(width, height) in and out, as InstantID's `resize_img` gave them with ``min_side`` 1024."""
+    for max_side, expected in ((1280, at_1280), (1024, at_1024), (640, at_640)):
+        resized = resize_for_model(np.zeros((*size[::-1], 3), np.uint8), 1024, max_side, multiple=64)
+        assert resized.shape == (*expected[::-1], 3)
 
 
-def test_resizing_is_pillows_bilinear() -> None:
-    resized = resize_for_model(gradient(40, 60), min_side=64, max_side=128, multiple=32)
-    expected = Image.fromarray(gradient(40, 60)).resize((96, 64), Image.Resampling.BILINEAR)
-    np.testing.assert_array_equal(resized, np.asarray(expected))
+@pytest.mark.parametrize(("size", "expected"), [((10_000, 1), (1280, 64)), ((1, 10_000), (64, 1280))])
+def test_a_side_is_at_least_one_multiple(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert resize_for_model(np.zeros((*size, 3), np.uint8), 1024, 1280, 64).shape == (*expected, 3)
+
+
+@pytest.mark.parametrize(
+    ("size", "max_side", "rounded", "floored"),
+    [
+        ((340, 420), 1280, (1036, 1280), (1024, 1280)),
+        ((420, 340), 1024, (1024, 829), (1024, 768)),
+        ((900, 900), 640, (640, 640), (640, 640)),
+    ],
+)
+def test_pixels_are_resized_twice(
+    size: tuple[int, int], max_side: int, rounded: tuple[int, int], floored: tuple[int, int]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8)
+    expected = Image.fromarray(noise).resize(rounded, Image.Resampling.BILINEAR)
+    expected = expected.resize(floored, Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(resize_for_model(noise, 1024, max_side, 64), np.asarray(expected))
 
 
 def test_png_loses_nothing() -> None:
