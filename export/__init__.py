@@ -3,5 +3,7 @@
 import sys
 from pathlib import Path
 
-# What the Python models share is not installed anywhere: export copies it into each of them, and reads it from here.
+# What the Python models share, and their own packages, are not installed anywhere: export copies them, and reads them
+# from here.
 sys.path.append(str(Path(__file__).parent / "shared"))
+sys.path.append(str(Path(__file__).parent.parent / "model_repository" / "insta_depth_stream" / "1"))

@@ -18,11 +18,10 @@ from .engines import Engine
 from .ensemble import ensemble_inputs
 from .facts import CELL_PX, Facts
 from .precision import Precision
+from .schedulers import Schedulers
 
 _LONGER_SIDE = 1280 / 1024
 """InstantID's max_side over its min_side."""
-
-_SCHEDULERS = {"EulerDiscreteScheduler": "euler", "EulerAncestralDiscreteScheduler": "euler_ancestral"}
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,9 @@ def make_manifest(
     precision: Precision,
     sides: Sides,
     preview: Preview,
+    schedulers: Schedulers,
 ) -> Manifest:
     """Return the manifest of one exported checkpoint."""
-    scheduler = json.loads((checkpoint.base / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
     inputs = ensemble_inputs(table)
     return Manifest(
         checkpoint=name,
@@ -75,10 +74,16 @@ def make_manifest(
             token_count=facts.face_token_count,
             detector_sizes=list(facts.detector_sides),
         ),
-        scheduler=scheduler,
+        scheduler=schedulers.config,
+        schedulers=list(schedulers.offered),
         denoise_step_inputs={n: np.dtype(t.dtype or precision.io_dtype).name for n, t in inputs.items()},
-        defaults=Defaults(scheduler=_SCHEDULERS.get(scheduler.get("_class_name", ""), "checkpoint")),
+        defaults=Defaults(scheduler=schedulers.default),
     )
+
+
+def offers(manifest: Manifest) -> dict[str, str]:
+    """Return what clients ask of a checkpoint before a request, as ``parameters`` of the models that take requests."""
+    return {"schedulers": ", ".join(manifest.schedulers), "default_scheduler": manifest.defaults.scheduler}
 
 
 def image_facts(facts: Facts, sides: Sides) -> ImageFacts:

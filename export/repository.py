@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from google.protobuf import text_format
 from transformers import AutoImageProcessor
+from tritonclient.grpc import model_config_pb2
 
 from .checkpoint import Checkpoint, Lora
 from .engines import Engine, engine_table
@@ -18,7 +20,7 @@ from .ensemble import complete_config
 from .errors import ExportError, ParityError
 from .face_models import convert_face_model
 from .facts import Facts, read_facts, save_facts
-from .manifest import Preview, Sides, image_facts, make_manifest
+from .manifest import Preview, Sides, image_facts, make_manifest, offers
 from .networks.build import build_network, network_precision
 from .networks.lora import NETWORKS as LORA_NETWORKS
 from .networks.vae_decoder import VaeDecoder
@@ -27,6 +29,7 @@ from .parity import ParityRow, check_face_model, check_module
 from .plans.shapes import USUAL_ROWS, ProfileMaker
 from .precision import Precision, Precisions
 from .preview import fit_preview
+from .schedulers import Schedulers, read_schedulers
 from .warmup import warmed_config
 
 SOURCE = Path(__file__).parent.parent / "model_repository"
@@ -41,6 +44,7 @@ _CODE = (
 PREVIEW = "preview.json"
 FACTS = "facts.json"
 PUBLISHED_AS_ONNX = ("face_detector", "face_recognizer")
+TAKING_REQUESTS = ("insta_depth", "insta_depth_stream")
 OF_FIXED_BORDER = ("vae_decoder",)
 """Engines whose inputs and outputs have the same types in every precision."""
 
@@ -61,6 +65,7 @@ class Export:
 
     def __post_init__(self) -> None:
         self.facts: Facts = read_facts(self.checkpoint)
+        self.schedulers: Schedulers = read_schedulers(self.checkpoint.base)
         self.table: dict[str, Engine] = engine_table(self.facts)
         unknown = self.only - set(self.table)
         if unknown:
@@ -170,12 +175,21 @@ class Export:
     def _assemble(self) -> None:
         preview = Preview(**json.loads((self.output / "vae_decoder" / PREVIEW).read_text(encoding="utf-8")))
         manifest = make_manifest(
-            self.output.name, self.checkpoint, self.facts, self.table, self.precisions.most, self.sides, preview
+            self.output.name,
+            self.checkpoint,
+            self.facts,
+            self.table,
+            self.precisions.most,
+            self.sides,
+            preview,
+            self.schedulers,
         )
         for source in sorted(SOURCE.iterdir()):
             if (source / VERSION / "model.py").exists():
                 folder = _copy_python_model(source, self.output / source.name)
                 manifest.save(folder)
+        for name in TAKING_REQUESTS:
+            add_parameters(self.output / name / "config.pbtxt", offers(manifest))
         for name in ("tokenizer", "tokenizer_2"):
             _copy(self.checkpoint.base / name, self.output / "prompt_encoder" / VERSION / name)
         processor = self.output / "insta_depth_stream" / VERSION / "depth_processor"
@@ -186,6 +200,15 @@ class Export:
         config = complete_config(SOURCE / ENSEMBLE / "config.pbtxt", self.table, self.precisions.most.io_dtype)
         (ensemble / "config.pbtxt").write_text(config, encoding="utf-8")
         save_facts(self.facts, self.output / FACTS)
+
+
+def add_parameters(config: Path, parameters: Mapping[str, str]) -> None:
+    """Add ``parameters`` to a model's ``config.pbtxt``; Triton tells them to whoever asks for the model's config."""
+    added = model_config_pb2.ModelConfig()
+    for name, value in parameters.items():
+        added.parameters[name].string_value = value
+    text = config.read_text(encoding="utf-8")
+    config.write_text(f"{text}\n{text_format.MessageToString(added)}", encoding="utf-8")
 
 
 def _copy_python_model(source: Path, target: Path) -> Path:

@@ -25,7 +25,7 @@ from insta_depth._errors import (
 )
 from insta_depth._generation import Generation, Progress
 from insta_depth._request import GenerationRequest
-from insta_depth._transport import AsyncTransport, ServerStatus, Transport
+from insta_depth._transport import AsyncTransport, Capabilities, ServerStatus, Transport
 from insta_depth._version import __version__
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "AsyncTransport",
     "CancelToken",
     "Cancelled",
+    "Capabilities",
     "DeadlineExceeded",
     "EngineFailed",
     "Generation",

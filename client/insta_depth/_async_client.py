@@ -10,7 +10,7 @@ from insta_depth._client import DEFAULT_TIMEOUT_S, DEFAULT_URL
 from insta_depth._generation import Generation, Progress, ended_early, read_response
 from insta_depth._grpc import AsyncGrpcTransport
 from insta_depth._request import Attributes, GenerationRequest, checked_timeout_s
-from insta_depth._transport import AsyncTransport, ServerStatus
+from insta_depth._transport import AsyncTransport, Capabilities, ServerStatus
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -78,6 +78,10 @@ class AsyncInstaDepth:
     async def status(self) -> ServerStatus:
         """Ask the server whether it serves our models. Raises `ServerUnavailable` where none answers."""
         return await self._transport.status()
+
+    async def capabilities(self) -> Capabilities:
+        """Ask the server what its checkpoint offers. Raises `ServerUnavailable` where none answers."""
+        return await self._transport.capabilities()
 
     async def close(self) -> None:
         """Drop the connection; requests that still run are cancelled."""

@@ -10,7 +10,7 @@ from insta_depth._cancel import CancelToken
 from insta_depth._generation import Generation, Progress, ended_early, read_response
 from insta_depth._grpc import GrpcTransport
 from insta_depth._request import Attributes, GenerationRequest, checked_timeout_s
-from insta_depth._transport import ServerStatus, Transport
+from insta_depth._transport import Capabilities, ServerStatus, Transport
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -88,6 +88,10 @@ class InstaDepth:
     def status(self) -> ServerStatus:
         """Ask the server whether it serves our models. Raises `ServerUnavailable` where none answers."""
         return self._transport.status()
+
+    def capabilities(self) -> Capabilities:
+        """Ask the server what its checkpoint offers. Raises `ServerUnavailable` where none answers."""
+        return self._transport.capabilities()
 
     def close(self) -> None:
         """Drop the connection; requests that still run are cancelled."""

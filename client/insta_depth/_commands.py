@@ -19,6 +19,7 @@ from insta_depth._errors import ServerUnavailable
 from insta_depth._files import write_atomically
 from insta_depth._generation import Generation, Progress
 from insta_depth._request import GenerationRequest
+from insta_depth._transport import Capabilities
 
 Connect = Callable[[str, float | None], InstaDepth]
 """Makes a client from a URL and a timeout in seconds."""
@@ -51,11 +52,14 @@ def status(arguments: argparse.Namespace, connect: Connect) -> None:
     """Print a server's version and models; raise `ServerUnavailable` unless all are ready."""
     with connect(arguments.url, arguments.timeout) as client:
         server = client.status()
+        offers = client.capabilities() if server.ready else Capabilities()
     sys.stdout.write(f"Triton {server.version} at {arguments.url}\n")
     for model, ready in server.models.items():
         sys.stdout.write(f"  {model}: {'ready' if ready else 'not ready'}\n")
     if not server.ready:
         raise ServerUnavailable(f"the server at {arguments.url} is not ready")
+    if offers.schedulers:
+        sys.stdout.write(f"  schedulers: {', '.join(offers.schedulers)} (default: {offers.default_scheduler})\n")
 
 
 def _attributes(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -18,8 +18,17 @@ from insta_depth._cancel import CancelToken
 from insta_depth._errors import InstaDepthError, InvalidInput, ServerUnavailable, from_rpc
 from insta_depth._generation import Response
 from insta_depth._request import GenerationRequest
-from insta_depth._transport import ServerStatus
-from insta_depth._wire import MODEL, MODELS, from_message, loss, probe_message, to_message
+from insta_depth._transport import Capabilities, ServerStatus
+from insta_depth._wire import (
+    MODEL,
+    MODELS,
+    capabilities_in,
+    config_message,
+    from_message,
+    loss,
+    probe_message,
+    to_message,
+)
 from insta_depth.addresses import channel_options
 
 # A server that comes back is found within seconds; gRPC's own limit is two minutes.
@@ -122,6 +131,13 @@ class GrpcTransport:
         models = {name: answer.ready for name, answer in answers.items()}
         return ServerStatus(server.version, models | {MODEL: models[MODEL] and self._loss() is None})
 
+    def capabilities(self) -> Capabilities:
+        """Ask what the served checkpoint offers."""
+        try:
+            return capabilities_in(self._stub.ModelConfig(config_message(), timeout=PROBE_TIMEOUT_S))
+        except grpc.RpcError as error:
+            raise from_rpc(error, self._url, PROBE_TIMEOUT_S) from None
+
     def close(self) -> None:
         """Drop the connection; requests that still run are cancelled."""
         self._channel.close()
@@ -217,6 +233,13 @@ class AsyncGrpcTransport:
             raise from_rpc(error, self._url, PROBE_TIMEOUT_S) from None
         models = {name: answer.ready for name, answer in answers.items()}
         return ServerStatus(server.version, models | {MODEL: models[MODEL] and await self._loss() is None})
+
+    async def capabilities(self) -> Capabilities:
+        """Ask what the served checkpoint offers."""
+        try:
+            return capabilities_in(await self._stub.ModelConfig(config_message(), timeout=PROBE_TIMEOUT_S))
+        except grpc.RpcError as error:
+            raise from_rpc(error, self._url, PROBE_TIMEOUT_S) from None
 
     async def close(self) -> None:
         """Drop the connection; requests that still run are cancelled."""

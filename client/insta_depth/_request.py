@@ -77,7 +77,9 @@ class GenerationRequest:
     depth_scale: float | None = field(
         default=None, metadata=_sent_as("FP32", "weight of the pose picture's depth, 0 to 2")
     )
-    scheduler: str | None = field(default=None, metadata=_sent_as("BYTES", "euler, dpmpp_2m_karras, unipc, lcm, …"))
+    scheduler: str | None = field(
+        default=None, metadata=_sent_as("BYTES", "one that the checkpoint offers; `insta-depth status` lists them")
+    )
     enhance_face_region: bool | None = field(
         default=None, metadata=_sent_as("BOOL", "keep the face's influence inside the pose's face box")
     )

@@ -22,6 +22,17 @@ class ServerStatus:
         return all(self.models.values())
 
 
+@dataclass(frozen=True)
+class Capabilities:
+    """What the served checkpoint offers beyond the documented attributes; empty where the server does not say.
+
+    ``schedulers``: names that a request may give; ``default_scheduler``: the one where a request gives none.
+    """
+
+    schedulers: tuple[str, ...] = ()
+    default_scheduler: str | None = None
+
+
 class Transport(Protocol):
     """Carries requests to a server. Closing the generator that `stream` returns cancels the request there."""
 
@@ -33,6 +44,10 @@ class Transport(Protocol):
 
     def status(self) -> ServerStatus:
         """Ask whether our models can be called."""
+        ...
+
+    def capabilities(self) -> Capabilities:
+        """Ask what the served checkpoint offers."""
         ...
 
     def close(self) -> None:
@@ -49,6 +64,10 @@ class AsyncTransport(Protocol):
 
     async def status(self) -> ServerStatus:
         """Ask whether our models can be called."""
+        ...
+
+    async def capabilities(self) -> Capabilities:
+        """Ask what the served checkpoint offers."""
         ...
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ from tritonclient.utils import serialize_byte_tensor
 from insta_depth._errors import InstaDepthError, ServerUnavailable, from_text
 from insta_depth._generation import Response
 from insta_depth._request import GenerationRequest
+from insta_depth._transport import Capabilities
 
 MODEL = "insta_depth_stream"
 """The decoupled model that answers with progress and then the picture."""
@@ -51,6 +52,18 @@ def loss(answer: service_pb2.ModelStreamInferResponse | None) -> InstaDepthError
         return None
     error = from_text(answer.error_message)
     return error if isinstance(error, ServerUnavailable) else None
+
+
+def config_message() -> service_pb2.ModelConfigRequest:
+    """Return the question for the model's configuration, where export notes what the checkpoint offers."""
+    return service_pb2.ModelConfigRequest(name=MODEL)
+
+
+def capabilities_in(answer: service_pb2.ModelConfigResponse) -> Capabilities:
+    """Return what the parameters of the model's configuration say."""
+    said = {name: parameter.string_value for name, parameter in answer.config.parameters.items()}
+    names = (name.strip() for name in said.get("schedulers", "").split(","))
+    return Capabilities(tuple(name for name in names if name), said.get("default_scheduler"))
 
 
 def _value(result: InferResult, name: str) -> Any:

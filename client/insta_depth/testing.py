@@ -10,7 +10,7 @@ from insta_depth._cancel import CancelToken
 from insta_depth._errors import Cancelled, InstaDepthError
 from insta_depth._generation import Response
 from insta_depth._request import GenerationRequest
-from insta_depth._transport import ServerStatus
+from insta_depth._transport import Capabilities, ServerStatus
 
 PICTURE = b"\xff\xd8\xff\xe0 not a real picture \xff\xd9"
 
@@ -26,6 +26,7 @@ class FakeTransport:
     steps: int = 10
     error: InstaDepthError | None = None
     ready: bool = True
+    offers: Capabilities = field(default_factory=lambda: Capabilities(("euler", "checkpoint"), "euler"))
     requests: list[GenerationRequest] = field(default_factory=list)
     cancelled: int = 0
 
@@ -53,6 +54,10 @@ class FakeTransport:
         """Say what ``ready`` says."""
         return ServerStatus("fake", {"insta_depth_stream": self.ready})
 
+    def capabilities(self) -> Capabilities:
+        """Say what ``offers`` says."""
+        return self.offers
+
     def close(self) -> None:
         """Do nothing: there is no connection."""
 
@@ -70,6 +75,10 @@ class AsyncFakeTransport(FakeTransport):
     async def status(self) -> ServerStatus:  # type: ignore[override]
         """Say what ``ready`` says."""
         return super().status()
+
+    async def capabilities(self) -> Capabilities:  # type: ignore[override]
+        """Say what ``offers`` says."""
+        return self.offers
 
     async def close(self) -> None:  # type: ignore[override]
         """Do nothing: there is no connection."""

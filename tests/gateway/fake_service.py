@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from insta_depth import Generation, NoFace, Progress
+from insta_depth import Capabilities, Generation, NoFace, Progress
 from insta_depth.gateway.errors import NotEnoughCredits, Unauthorized
 from PIL import Image
 
@@ -54,6 +54,9 @@ class FakeService:
 
     def price(self, num_inference_steps: int | None) -> Decimal:
         return Decimal("0.50") + Decimal("0.10") * (num_inference_steps or 10)
+
+    async def capabilities(self) -> Capabilities:
+        return Capabilities(("euler", "lcm", "checkpoint"), "lcm")
 
     async def stream(self, account: str, attributes: dict[str, Any]) -> AsyncGenerator[Progress | FakePicture, None]:
         self.attributes.append(attributes)

@@ -89,7 +89,7 @@ FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "prompt empty": ({"prompt": ""}, "prompt: is empty"),
     "prompt a list": ({"prompt": ["a"]}, "prompt: ['a'] is not text"),
     "an unknown field": ({"guidence_scale": 3}, "guidence_scale: is not an attribute of this API"),
-    "an unknown scheduler": ({"scheduler": "ddpm++"}, "scheduler: 'ddpm++' is none of 'euler'"),
+    "an unknown scheduler": ({"scheduler": "ddpm++"}, "scheduler: 'ddpm++' is none of euler"),
     "a scale above": ({"depth_scale": 2.5}, "depth_scale: 2.5 is above the maximum 2"),
 }
 

@@ -12,8 +12,6 @@ from insta_depth.gateway.errors import BadRequest
 MAX_SEED = 999_999_999_999_999
 PICTURES = ("face_image", "pose_image")
 
-Scheduler = Literal["euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "unipc", "lcm", "ddim", "checkpoint"]
-
 
 def _whole(value: Any) -> Any:
     """JSON has one kind of number: 10.0 is 10."""
@@ -59,7 +57,9 @@ class GenerationBody(BaseModel):
     ip_adapter_scale: Scale | None = Field(None, description="Extension: weight of the face's attention.")
     identitynet_scale: Scale | None = Field(None, description="Extension: weight of the face's keypoints.")
     depth_scale: Scale | None = Field(None, description="Extension: weight of the pose picture's depth.")
-    scheduler: Scheduler | None = Field(None, description="Extension: how noise is taken away.")
+    scheduler: str | None = Field(
+        None, description="Extension: how noise is taken away, eg. 'euler'. Which there are depends on the checkpoint."
+    )
     enhance_face_region: Flag | None = Field(
         None, description="Extension: whether the face acts inside the pose's face box only."
     )

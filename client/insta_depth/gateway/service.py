@@ -12,7 +12,16 @@ from uuid import uuid4
 
 from cachetools import TTLCache
 
-from insta_depth import AsyncInstaDepth, Generation, GenerationRequest, Overloaded, Progress, ServerUnavailable
+from insta_depth import (
+    AsyncInstaDepth,
+    Capabilities,
+    Generation,
+    GenerationRequest,
+    InstaDepthError,
+    Overloaded,
+    Progress,
+    ServerUnavailable,
+)
 from insta_depth.gateway.accounts.asynchronous import AsyncLedger
 from insta_depth.gateway.accounts.ledger import Account, without_zeros
 from insta_depth.gateway.body import GenerationBody
@@ -26,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 _DEFAULT_STEPS: int = GenerationBody.model_fields["num_inference_steps"].default
 _FULL_RETRY_S = 0.25
+_OFFERS, _OFFERS_S = "capabilities", 30.0
 _KNOWN_MAX, _KNOWN_S = 1024, 1.0
 """A key is looked up once a second at most. Spending its credits always asks the database, so a revoked one cannot."""
 
@@ -52,6 +62,7 @@ class GenerationService:
         self.line = Line(settings.max_in_flight, settings.max_waiting, settings.queue_timeout_s)
         self._pace = Pace(settings.rate_limit_per_minute)
         self._known: TTLCache[str, Account] = TTLCache(_KNOWN_MAX, _KNOWN_S)
+        self._offers: TTLCache[str, Capabilities] = TTLCache(1, _OFFERS_S)
         self._settling: set[asyncio.Task[bool]] = set()
 
     async def authenticate(self, secret: str | None) -> Account:
@@ -99,6 +110,15 @@ class GenerationService:
         await self._accounts.run(self._accounts.ledger.ping)
         if not (await self._client.status()).ready:
             raise ServerUnavailable("Triton has not loaded our models yet")
+
+    async def capabilities(self) -> Capabilities:
+        """Return what the served checkpoint offers; nothing where Triton is away. Triton is asked twice a minute."""
+        if _OFFERS not in self._offers:
+            try:
+                self._offers[_OFFERS] = await self._client.capabilities()
+            except InstaDepthError:
+                return Capabilities()
+        return self._offers[_OFFERS]
 
     async def balance(self, account: Account) -> Decimal:
         """Return what the account has left."""

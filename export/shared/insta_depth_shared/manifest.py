@@ -88,6 +88,8 @@ class Manifest:
     face: FaceFacts
     scheduler: dict[str, Any]
     """The checkpoint's ``scheduler_config.json``, ``_class_name`` included."""
+    schedulers: list[str]
+    """The names that a request may give."""
     denoise_step_inputs: dict[str, str]
     """The tensors that the ``denoise_step`` ensemble takes: name → numpy dtype."""
     max_rows: int = 16

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from denoising import Conditioning, Denoising, GenerationRequest, Metrics, Progress, prepare_scheduler
+from denoising import SCHEDULERS, Conditioning, Denoising, GenerationRequest, Metrics, Progress, prepare_scheduler
 from insta_depth_shared.errors import TooLarge
 from insta_depth_shared.manifest import FaceFacts, ImageFacts, LatentFacts, Manifest, TextFacts
 from PIL import Image
@@ -52,6 +52,7 @@ def make_manifest(force_zeros: bool = True, dtype: str = "float32") -> Manifest:
         text=TextFacts(WINDOW, WIDTH, 6, force_zeros, max_windows=3),
         face=FaceFacts(512, 16, [640]),
         scheduler=EULER_CONFIG,
+        schedulers=list(SCHEDULERS),
         denoise_step_inputs=dict.fromkeys(STEP_INPUTS, dtype),
     )
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,14 @@ def test_an_input_of_several_values_is_refused() -> None:
 def test_an_input_of_another_type_is_refused() -> None:
     tensors = make_tensors() | {"num_inference_steps": np.array([10.5], np.float32)}
     assert error_of(tensors) == "[INVALID_INPUT] num_inference_steps: float32 is not the type INT32"
+
+
+def test_a_scheduler_that_does_not_fit_the_checkpoint_is_refused_with_those_that_do() -> None:
+    manifest = replace(make_manifest(), schedulers=["euler", "checkpoint"])
+    with pytest.raises(InstaDepthError) as caught:
+        parse(make_tensors(scheduler="lcm"), manifest, Settings())
+    expected = "[INVALID_INPUT] scheduler: 'lcm' does not fit this checkpoint, which offers euler, checkpoint"
+    assert str(caught.value) == expected
 
 
 def test_a_long_unknown_value_is_shown_in_short() -> None:

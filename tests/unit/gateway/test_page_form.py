@@ -10,12 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from insta_depth import GenerationRequest
+from insta_depth import Capabilities, GenerationRequest
 from insta_depth.gateway.body import GenerationBody, from_form, from_json
 from insta_depth.gateway.errors import BadRequest
 from insta_depth.gateway.page.doors import is_open, names_remote_file
 from insta_depth.gateway.page.folder import delete_unused
-from insta_depth.gateway.page.form import EXTENSIONS, RANGES, SCHEDULERS, request_attributes, settings
+from insta_depth.gateway.page.form import EXTENSIONS, RANGES, request_attributes, scheduler_choices, settings
 from insta_depth.gateway.page.snippets import curl_command, python_program
 
 ORIGIN = "https://pictures.example"
@@ -74,8 +74,24 @@ def test_the_limits_are_the_apis(name: str) -> None:
     assert limits.get("default") in (None, RANGES[name].default)
 
 
-def test_the_first_scheduler_is_the_default() -> None:
-    assert EXTENSIONS["scheduler"] in SCHEDULERS
+@pytest.mark.parametrize(
+    ("offers", "choices"),
+    [
+        (Capabilities(), [("the checkpoint's own", "")]),
+        (
+            Capabilities(("euler", "lcm", "checkpoint"), "lcm"),
+            [("the checkpoint's own (lcm)", ""), ("euler", "euler"), ("lcm", "lcm"), ("checkpoint", "checkpoint")],
+        ),
+        (Capabilities(("checkpoint",), "checkpoint"), [("the checkpoint's own", ""), ("checkpoint", "checkpoint")]),
+    ],
+)
+def test_the_schedulers_are_the_servers(
+    form: dict[str, Any], offers: Capabilities, choices: list[tuple[str, str]]
+) -> None:
+    assert scheduler_choices(offers) == choices
+    assert "scheduler" not in settings(form)
+    for _, name in choices[1:]:
+        assert settings(form | {"scheduler": name})["scheduler"] == name
 
 
 def _described(name: str) -> list[dict[str, Any]]:

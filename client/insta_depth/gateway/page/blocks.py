@@ -11,6 +11,7 @@ import gradio as gr
 from insta_depth.gateway.page import panels
 from insta_depth.gateway.page.actions import generate
 from insta_depth.gateway.page.folder import SWEEP_S
+from insta_depth.gateway.page.form import scheduler_choices
 from insta_depth.gateway.page.parts import AWAY, Inputs, Outputs, lay_out
 from insta_depth.gateway.page.snippets import curl_command, python_program
 
@@ -35,6 +36,7 @@ def build_blocks(service: "GenerationService", keep_s: int) -> gr.Blocks:
         inputs, outputs = lay_out()
         _connect_generate(service, inputs, outputs)
         _connect_previews_of_the_request(service, blocks, inputs, outputs)
+        _connect_offers(service, blocks, inputs)
     # Without a limit here: whose turn it is, is the service's to say.
     blocks.queue(default_concurrency_limit=None, api_open=False)
     return blocks
@@ -93,6 +95,13 @@ def _connect_previews_of_the_request(
         trigger_mode="always_last",
         **_DIRECT,
     )
+
+
+def _connect_offers(service: "GenerationService", blocks: gr.Blocks, inputs: Inputs) -> None:
+    async def choices() -> gr.Dropdown:
+        return gr.Dropdown(scheduler_choices(await service.capabilities()))
+
+    blocks.load(choices, outputs=inputs.fields["scheduler"], **_DIRECT)
 
 
 def _origin(request: gr.Request) -> str:

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from insta_depth.gateway.body import MAX_SEED, Scheduler
+from insta_depth import Capabilities
+from insta_depth.gateway.body import MAX_SEED
 from insta_depth.gateway.errors import BadRequest
 
 PICTURES = {"face_image": "Face picture", "pose_image": "Pose picture"}
-SCHEDULERS: tuple[str, ...] = get_args(Scheduler)
+SERVERS_CHOICE = ""
+"""A value that is not sent: the server decides."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,17 @@ EXTENSIONS: dict[str, Any] = {
     "ip_adapter_scale": RANGES["ip_adapter_scale"].default,
     "identitynet_scale": RANGES["identitynet_scale"].default,
     "depth_scale": RANGES["depth_scale"].default,
-    "scheduler": "euler",
+    "scheduler": SERVERS_CHOICE,
     "enhance_face_region": True,
     "pose_without_face": False,
 }
 """Fields that the documented product lacks, with what the server takes where they are left out."""
+
+
+def scheduler_choices(offers: Capabilities) -> list[tuple[str, str]]:
+    """Return labels and values of the schedulers that the served checkpoint offers, its own first."""
+    own = f"the checkpoint's own ({name})" if (name := offers.default_scheduler) else "the checkpoint's own"
+    return [(own.replace(" (checkpoint)", ""), SERVERS_CHOICE), *((name, name) for name in offers.schedulers)]
 
 
 def settings(form: Mapping[str, Any]) -> dict[str, Any]:

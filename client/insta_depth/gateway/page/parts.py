@@ -6,8 +6,9 @@ from typing import Any
 
 import gradio as gr
 
+from insta_depth import Capabilities
 from insta_depth.gateway.page import panels
-from insta_depth.gateway.page.form import EXTENSIONS, RANGES, SCHEDULERS
+from insta_depth.gateway.page.form import EXTENSIONS, RANGES, scheduler_choices
 
 _TITLE = "<h1>Insta Depth</h1><p>A new picture of a person, in the pose of another picture.</p>"
 
@@ -95,7 +96,7 @@ def _advanced() -> dict[str, Any]:
         "identitynet_scale": _slider("identitynet_scale", "Face landmarks", "Weight of eyes, nose and mouth's places."),
         "depth_scale": _slider("depth_scale", "Depth", "Weight of the pose picture's depth."),
         "scheduler": gr.Dropdown(
-            list(SCHEDULERS), value=EXTENSIONS["scheduler"], label="Scheduler", elem_id="scheduler"
+            scheduler_choices(Capabilities()), value=EXTENSIONS["scheduler"], label="Scheduler", elem_id="scheduler"
         ),
         "enhance_face_region": gr.Checkbox(
             EXTENSIONS["enhance_face_region"], label="Keep the face's influence inside the face"

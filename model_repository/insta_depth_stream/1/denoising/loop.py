@@ -13,7 +13,7 @@ from insta_depth_shared.manifest import Manifest
 
 from .conditioning import torch_dtype
 from .request import GenerationRequest
-from .schedulers import predicted_original, step_options
+from .trajectory import Trajectory
 
 Rows = Mapping[str, torch.Tensor]
 """The inputs of ``denoise_step`` by name, (R, …), all on one device."""
@@ -36,18 +36,13 @@ class Denoising:
         manifest: Manifest,
     ) -> None:
         self.conditioning = conditioning
-        self.step = 0
         self._guidance_scale = request.guidance_scale
         self._dtypes = manifest.denoise_step_inputs
-        self._scheduler = scheduler
-        self._timesteps: list[float] = scheduler.timesteps.tolist()
         self._device = conditioning["text_embeds"].device
         generator = torch.Generator().manual_seed(request.seed)
-        self._step_options = step_options(scheduler, generator)
         height, width = (side // manifest.latents.scale_factor for side in size_px)
         noise = torch.randn((1, manifest.latents.channels, height, width), generator=generator)
-        self._latents = (noise * scheduler.init_noise_sigma).to(self._device)
-        self._foreseen = self._latents
+        self._trajectory = Trajectory(scheduler, noise.to(self._device), generator)
 
     @property
     def row_count(self) -> int:
@@ -57,46 +52,45 @@ class Denoising:
     @property
     def shape_key(self) -> tuple[int, ...]:
         """Height and width of the latents and number of tokens: requests that agree can share a call."""
-        return (*self._latents.shape[2:], self.conditioning["encoder_hidden_states"].shape[1])
+        return (*self.latents.shape[2:], self.conditioning["encoder_hidden_states"].shape[1])
+
+    @property
+    def step(self) -> int:
+        """Calls that are done."""
+        return self._trajectory.step
 
     @property
     def step_count(self) -> int:
         """Calls that it takes in all; some schedulers need more than ``num_inference_steps``."""
-        return len(self._scheduler.timesteps)
+        return len(self._trajectory.timesteps)
 
     @property
     def is_finished(self) -> bool:
         """Whether every step is done."""
-        return self.step == self.step_count
+        return self._trajectory.is_finished
 
     @property
     def latents(self) -> torch.Tensor:
         """(1, C, h, w) float32: what ``vae_decoder`` takes, once finished."""
-        return self._latents
+        return self._trajectory.latents
 
     @property
     def foreseen(self) -> torch.Tensor:
         """(C, h, w) float32: the latents that the last step foresees at the end of the way."""
-        return self._foreseen[0]
+        return self._trajectory.predicted_original[0]
 
     def rows(self) -> dict[str, torch.Tensor]:
         """Return the inputs that change from step to step: sample (R, C, h, w) and timestep (R, 1)."""
-        sample = self._scheduler.scale_model_input(self._latents, self._scheduler.timesteps[self.step])
+        sample, timestep = self._trajectory.network_input(), self._trajectory.timestep
         dtypes = {name: torch_dtype(self._dtypes[name]) for name in ("sample", "timestep")}
-        size, timestep = (self.row_count, 1), self._timesteps[self.step]
         return {
             "sample": sample.to(dtypes["sample"]).expand(self.row_count, -1, -1, -1),
-            "timestep": torch.full(size, timestep, dtype=dtypes["timestep"], device=self._device),
+            "timestep": torch.full((self.row_count, 1), timestep, dtype=dtypes["timestep"], device=self._device),
         }
 
     def advance(self, noise_pred: torch.Tensor) -> None:
         """Take one step with the prediction for this request's rows, (R, C, h, w), in float32."""
-        guided = guide(noise_pred.float(), self._guidance_scale)
-        timestep = self._scheduler.timesteps[self.step]
-        output = self._scheduler.step(guided, timestep, self._latents, **self._step_options)
-        self._latents = output.prev_sample
-        self._foreseen = predicted_original(self._scheduler, output)
-        self.step += 1
+        self._trajectory.advance(guide(noise_pred.float(), self._guidance_scale))
 
 
 def guide(noise_pred: torch.Tensor, guidance_scale: float) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import math
 import reprlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -47,7 +47,7 @@ ATTRIBUTES = (
     Attribute("ip_adapter_scale", "number", "TYPE_FP32", minimum=0, maximum=2),
     Attribute("identitynet_scale", "number", "TYPE_FP32", minimum=0, maximum=2),
     Attribute("depth_scale", "number", "TYPE_FP32", minimum=0, maximum=2),
-    Attribute("scheduler", "choice", "TYPE_STRING", choices=tuple(SCHEDULERS)),
+    Attribute("scheduler", "text", "TYPE_STRING"),  # the manifest says which names there are
     Attribute("enhance_face_region", "flag", "TYPE_BOOL"),
     Attribute("pose_without_face", "choice", "TYPE_STRING", choices=("error", "depth_only")),
     Attribute("output_format", "choice", "TYPE_STRING", choices=WRITABLE),
@@ -99,6 +99,7 @@ def parse(tensors: Mapping[str, np.ndarray], manifest: Manifest, settings: Setti
     _check_prompts(values, settings.max_prompt_characters)
     if values["seed"] == RANDOM_SEED:
         values["seed"] = secrets.randbelow(MAX_SEED + 1)
+    _check_scheduler(values["scheduler"], manifest.schedulers)
     return GenerationRequest(**values)
 
 
@@ -146,6 +147,12 @@ def _chosen(attribute: Attribute, value: str) -> str:
         allowed = ", ".join(attribute.choices)
         raise InvalidInput(f"{attribute.name}: {reprlib.repr(value)} is none of {allowed}")
     return value
+
+
+def _check_scheduler(name: str, offered: Sequence[str]) -> None:
+    if name not in offered:
+        why = "does not fit this checkpoint, which offers" if name in SCHEDULERS else "is none of"
+        raise InvalidInput(f"scheduler: {reprlib.repr(name)} {why} {', '.join(offered)}")
 
 
 def _within_range(attribute: Attribute, value: float) -> float:

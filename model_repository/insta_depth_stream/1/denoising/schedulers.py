@@ -1,11 +1,11 @@
-"""The schedulers that a request may name: diffusers' own classes, on the checkpoint's own configuration."""
+"""The schedulers that a request may name: diffusers' own classes, on what the checkpoint was trained with."""
 
 import inspect
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import diffusers
-import torch
 from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
@@ -17,53 +17,96 @@ from diffusers import (
 from insta_depth_shared.errors import InvalidInput
 
 CHECKPOINT = "checkpoint"
-"""The class that the checkpoint's ``scheduler_config.json`` names."""
+"""The checkpoint's own: the class that its ``scheduler_config.json`` names, with that file's settings."""
+
+_DPMPP_2M = {
+    "algorithm_type": "dpmsolver++",
+    "solver_order": 2,
+    "use_karras_sigmas": False,
+    "use_exponential_sigmas": False,
+    "use_beta_sigmas": False,
+    "use_lu_lambdas": False,
+}
 
 SCHEDULERS: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
     "euler": (EulerDiscreteScheduler, {}),
     "euler_ancestral": (EulerAncestralDiscreteScheduler, {}),
-    "dpmpp_2m": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "use_karras_sigmas": False}),
-    "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "use_karras_sigmas": True}),
+    "dpmpp_2m": (DPMSolverMultistepScheduler, _DPMPP_2M),
+    "dpmpp_2m_karras": (DPMSolverMultistepScheduler, _DPMPP_2M | {"use_karras_sigmas": True}),
     "unipc": (UniPCMultistepScheduler, {}),
     "lcm": (LCMScheduler, {}),
     "ddim": (DDIMScheduler, {}),
     CHECKPOINT: (None, {}),
 }
-"""Name in a request → the class and what it overrides in the checkpoint's configuration."""
+"""Name in a request → the class, and the settings that make the name. A checkpoint offers those that fit it."""
+
+SDXL_SAMPLING: Mapping[str, Any] = {
+    "timestep_spacing": "leading",
+    "steps_offset": 1,
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+}
+"""How SDXL base is sampled, by its published ``scheduler_config.json``; what it leaves open is the class's default."""
+
+TRAINING_FIELDS = (
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "prediction_type",
+    "rescale_betas_zero_snr",
+    "use_flow_sigmas",
+    "flow_shift",
+)
+"""What a configuration says of the UNet rather than of the sampler: it is the same for every scheduler."""
 
 
 def prepare_scheduler(name: str, num_inference_steps: int, config: Mapping[str, Any]) -> Any:
     """Return a scheduler of its own for one request, its timesteps set.
 
-    Raises `InvalidInput` where the scheduler knows fewer steps: LCM's are taken from those it was distilled on.
+    Raises `InvalidInput` where the scheduler knows fewer steps.
     """
-    named_class, overrides = SCHEDULERS[name]
-    scheduler_class = named_class or getattr(diffusers, config["_class_name"])
-    scheduler = scheduler_class.from_config(dict(config), **overrides)
-    limit = scheduler.config.get("original_inference_steps", num_inference_steps)
-    if num_inference_steps > limit:
+    scheduler = build_scheduler(name, config)
+    maximum = most_steps(scheduler)
+    if num_inference_steps > maximum:
         raise InvalidInput(
-            f"num_inference_steps: {num_inference_steps} is above the maximum {limit} of the scheduler {name}"
+            f"num_inference_steps: {num_inference_steps} is above the maximum {maximum} of the scheduler {name}"
         )
     scheduler.set_timesteps(num_inference_steps)
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(0)  # else it looks its first timestep up, and takes the second of two equal ones
     return scheduler
 
 
-def step_options(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:
-    """Return what ``scheduler.step`` takes beyond its three tensors.
+def build_scheduler(name: str, config: Mapping[str, Any]) -> Any:
+    """Return the scheduler ``name`` for a checkpoint with this ``scheduler_config.json``.
 
-    A scheduler that draws noise draws it from the request's own generator.
+    A name whose class is the checkpoint's own keeps the whole file. Any other takes the training from the file, and
+    SDXL's published settings for the sampling: the file's are another sampler's.
     """
-    takes_generator = "generator" in inspect.signature(scheduler.step).parameters
-    return {"generator": generator} if takes_generator else {}
+    own_class = getattr(diffusers, config["_class_name"])
+    named_class, settings = SCHEDULERS[name]
+    if named_class in (None, own_class):
+        return _built(own_class, {**config, **settings})
+    return _built(named_class, {**_sampling_on(_built(own_class, config).config), **settings})
 
 
-def predicted_original(scheduler: Any, output: Any) -> torch.Tensor:
-    """Return the clean latents that the last step foresees, as nearly as the scheduler tells."""
-    if getattr(output, "pred_original_sample", None) is not None:
-        return output.pred_original_sample
-    if getattr(output, "denoised", None) is not None:
-        return output.denoised
-    if scheduler.config.get("algorithm_type") == "dpmsolver++" or scheduler.config.get("predict_x0"):
-        return scheduler.model_outputs[-1]
-    return output.prev_sample
+def _built(scheduler_class: Any, config: Mapping[str, Any]) -> Any:
+    """Return ``scheduler_class`` with those of the settings that it knows: diffusers warns of each other one."""
+    known = inspect.signature(scheduler_class.__init__).parameters
+    return scheduler_class(**{name: value for name, value in config.items() if name in known})
+
+
+def _sampling_on(own: Mapping[str, Any]) -> dict[str, Any]:
+    training = {name: own[name] for name in TRAINING_FIELDS if name in own}
+    # Only "trailing" visits the last timestep, the one without any signal.
+    spacing = {"timestep_spacing": "trailing"} if training.get("rescale_betas_zero_snr") else {}
+    return {**SDXL_SAMPLING, **training, **spacing}
+
+
+def most_steps(scheduler: Any) -> int:
+    """Return the most steps that ``scheduler`` can take: a distilled one's are chosen from those of its training."""
+    fields = inspect.signature(type(scheduler).__init__).parameters
+    known = ("num_train_timesteps", "original_inference_steps")
+    return min((scheduler.config[name] for name in known if name in fields), default=sys.maxsize)
