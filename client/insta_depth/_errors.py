@@ -3,7 +3,8 @@
 InstaDepthError
   ├─ InvalidInput            a field is missing, malformed or out of range
   │    ├─ TooLarge           … or exceeds a limit in bytes, pixels or tokens
-  │    └─ NoFace             … or is a picture without the face that it needs
+  │    ├─ NoFace             … or is a picture without the face that it needs
+  │    └─ FaceTooSmall       … or shows a face with too few pixels to take an identity from
   ├─ Overloaded              the server is full; send the request again later
   ├─ Cancelled               the caller cancelled
   ├─ DeadlineExceeded        no picture within the time that the caller gave
@@ -49,6 +50,12 @@ class NoFace(InvalidInput):
     code = "NO_FACE"
 
 
+class FaceTooSmall(InvalidInput):
+    """The face in a picture that identity is taken from has too few pixels to tell one person from another."""
+
+    code = "FACE_TOO_SMALL"
+
+
 class Overloaded(InstaDepthError):
     """The server's admission limit is reached; the same request may be sent again later."""
 
@@ -86,6 +93,7 @@ ERRORS_BY_CODE: dict[str, type[InstaDepthError]] = {
         InvalidInput,
         TooLarge,
         NoFace,
+        FaceTooSmall,
         Overloaded,
         Cancelled,
         DeadlineExceeded,

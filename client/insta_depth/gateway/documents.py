@@ -20,7 +20,7 @@ _WHY = {
     405: "The requested HTTP method is not allowed.",
     406: "Not enough credits.",
     413: "The body or a picture is too large.",
-    422: "No face was found in a picture that needs one.",
+    422: "No face was found in a picture that needs one, or the one in `face_image` is too small.",
     429: "The key sent more requests than it may in a minute.",
     500: "Server had some issue with processing.",
     503: "The server is full, starting or stopping: try again after Retry-After seconds.",

@@ -40,6 +40,12 @@ class NoFace(InvalidInput):
     code = "NO_FACE"
 
 
+class FaceTooSmall(InvalidInput):
+    """The face in a picture that identity is taken from has too few pixels to tell one person from another."""
+
+    code = "FACE_TOO_SMALL"
+
+
 class Overloaded(InstaDepthError):
     """The admission limit is reached; the same request may be sent again later."""
 
@@ -60,7 +66,7 @@ class EngineFailed(InstaDepthError):
 
 _BY_CODE = {
     error.code: error
-    for error in (InvalidInput, TooLarge, NoFace, Overloaded, Cancelled, EngineFailed, InstaDepthError)
+    for error in (InvalidInput, TooLarge, NoFace, FaceTooSmall, Overloaded, Cancelled, EngineFailed, InstaDepthError)
 }
 
 

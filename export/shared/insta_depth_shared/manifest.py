@@ -49,12 +49,17 @@ class TextFacts:
 
 @dataclass(frozen=True)
 class FaceFacts:
-    """``detector_sizes``: square input sizes to try in turn; one alone where the network's is fixed."""
+    """What `face_analysis` and the loop know of the face networks.
+
+    ``detector_sizes``: square input sizes to try in turn; one alone where the network's is fixed. ``min_face_px``: the
+    shorter side of a face's box, in pixels of the picture sent, from which its embedding is that of the person.
+    """
 
     embedding_size: int
     token_count: int
     detector_sizes: list[int]
     detector_threshold: float = 0.5
+    min_face_px: int = 24
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from insta_depth_shared.bls import Call
 from insta_depth_shared.errors import InvalidInput
@@ -9,6 +10,7 @@ from insta_depth_shared.manifest import FaceFacts
 
 from .detection import FaceDetector
 from .recognition import embed_face
+from .search import FaceSearch
 
 
 @dataclass(frozen=True)
@@ -37,25 +39,21 @@ class FaceAnalyst:
 
     def __init__(self, call: Call, facts: FaceFacts) -> None:
         self._call = call
-        self._detector = FaceDetector(call, facts.detector_sizes, facts.detector_threshold)
+        self._search = FaceSearch(FaceDetector(call, facts.detector_sizes, facts.detector_threshold))
         self._embedding_size = facts.embedding_size
 
     def analyse(self, image: np.ndarray) -> FaceAnalysis:
         """Return the face with the largest box in ``image``, (H, W, 3) uint8 RGB."""
         if image.size == 0:
             raise InvalidInput(f"image: {image.shape[1]}×{image.shape[0]} pixels are below the minimum 1×1")
-        boxes, keypoints = self._detector.detect(image)
-        if len(boxes) == 0:
+        faces = self._search.find(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        if not len(faces):
             return FaceAnalysis.without_face(self._embedding_size)
-        largest = int(np.argmax(_areas(boxes)))
+        box, keypoints = faces.boxes[faces.largest], faces.keypoints[faces.largest]
         return FaceAnalysis(
-            face_count=np.array([len(boxes)], np.int32),
-            bbox=boxes[largest, :4],
-            keypoints=keypoints[largest],
-            embedding=embed_face(self._call, image, keypoints[largest]),
-            det_score=boxes[largest, 4:],
+            face_count=np.array([len(faces)], np.int32),
+            bbox=box[:4],
+            keypoints=keypoints,
+            embedding=embed_face(self._call, image, keypoints),
+            det_score=box[4:],
         )
-
-
-def _areas(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

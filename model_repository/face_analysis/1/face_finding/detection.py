@@ -1,6 +1,6 @@
-"""Where the faces are: insightface's SCRFD over the engine ``face_detector``."""
+"""Where the faces are at one scale: insightface's SCRFD over the engine ``face_detector``."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -8,44 +8,43 @@ import numpy as np
 from insightface.model_zoo.scrfd import SCRFD
 from insta_depth_shared.bls import Call
 
+from .faces import Faces
+
 ENGINE = "face_detector"
 OUTPUTS = tuple(f"{part}_{stride}" for part in ("score", "bbox", "kps") for stride in (8, 16, 32))
+SHRUNK = (2, 4)
+"""How many times smaller a network of one fixed input sees a picture where others would get a smaller input."""
 
 
 class FaceDetector:
-    """SCRFD, asked again in other ways where it sees nothing at first.
+    """SCRFD at a scale of choice; ``sides`` lists its square inputs, the first of which is the published one.
 
-    It misses faces that are too large for its input. Smaller inputs (``sides`` in turn) make them smaller, and
-    a black border around the picture, which SCRFD puts beside every picture anyway, gives them a surrounding.
+    A network that has one fixed input sees smaller pictures in a corner of it, which is the same to SCRFD: it puts
+    black beside every picture that is not square.
     """
 
     def __init__(self, call: Call, sides: Sequence[int], threshold: float) -> None:
         self._scrfd = SCRFD(session=EngineSession(call))
         self._scrfd.prepare(ctx_id=0, det_thresh=threshold)
-        self._sides = tuple(sides)
+        self._is_fixed = len(sides) == 1
+        self._input_side = sides[0]
+        self.sides = (sides[0], *(sides[0] // times for times in SHRUNK)) if self._is_fixed else tuple(sides)
 
-    def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return every face's box and keypoints in ``image``, (H, W, 3) uint8 RGB.
+    def detect(self, picture: np.ndarray, side: int) -> Faces:
+        """Return every face of ``picture``, (H, W, 3) uint8 BGR, seen in a square of ``side`` pixels."""
+        if not _fits(picture, side):
+            return Faces.none()
+        if not self._is_fixed or side == self._input_side:
+            return Faces(*self._scrfd.detect(picture, input_size=(side, side)))
+        scale = side / max(picture.shape)
+        height, width = (max(int(length * scale), 1) for length in picture.shape[:2])
+        canvas = np.zeros((self._input_side, self._input_side, 3), np.uint8)
+        canvas[:height, :width] = cv2.resize(picture, (width, height))
+        return self.detect(canvas, self._input_side).scaled(1 / scale)
 
-        Boxes: (N, 5) float32, x1, y1, x2, y2 in pixels and the score; keypoints: (N, 5, 2) float32, x, y.
-        """
-        for picture, border, side in self._attempts(image):
-            boxes, keypoints = self._scrfd.detect(picture, input_size=(side, side))
-            if len(boxes):
-                offset = np.array([border] * 4 + [0], np.float32)
-                return boxes - offset, keypoints - np.float32(border)
-        return np.empty((0, 5), np.float32), np.empty((0, 5, 2), np.float32)
-
-    def _attempts(self, image: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
-        """Yield BGR pictures with the width of their border and the detector's input side."""
-        picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        for side in self._sides:
-            if _fits(picture, side):
-                yield picture, 0, side
-        border = max(picture.shape) // 2
-        bordered = cv2.copyMakeBorder(picture, border, border, border, border, cv2.BORDER_CONSTANT)
-        for side in self._sides:
-            yield bordered, border, side
+    def without_doubles(self, faces: Faces) -> Faces:
+        """Return the best of those that overlap, by SCRFD's own measure."""
+        return faces.pick(np.array(self._scrfd.nms(faces.boxes), int)) if len(faces) else faces
 
 
 def _fits(picture: np.ndarray, side: int) -> bool:

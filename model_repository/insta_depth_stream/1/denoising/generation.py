@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from insta_depth_shared.manifest import Manifest
 from insta_depth_shared.pictures import PictureLimits, decode_picture, encode_picture, resize_for_model
 
 from .conditioning import Conditioning, depth_picture, draw_face_keypoints, face_region_mask
+from .faces import SentPicture, find_face, find_identity
 from .loop import Denoising, preview
 from .metrics import Metrics
 from .networks import (
@@ -22,7 +24,6 @@ from .networks import (
     Networks,
     decode_latents,
     encode_prompts,
-    find_face,
     predict_depth,
     project_face,
 )
@@ -149,30 +150,32 @@ class Generation:
         clock.lap("encode")
         return Generated(content, request.seed, clock.timings_ms(), has_pose_face)
 
-    async def _decode_pictures(self, request: GenerationRequest) -> list[np.ndarray]:
+    async def _decode_pictures(self, request: GenerationRequest) -> list[SentPicture]:
         pictures = {"face_image": request.face_image, "pose_image": request.pose_image}
         return await asyncio.gather(
             *(asyncio.to_thread(self._decode_picture, name, data) for name, data in pictures.items())
         )
 
-    def _decode_picture(self, name: str, data: bytes) -> np.ndarray:
+    def _decode_picture(self, name: str, data: bytes) -> SentPicture:
         facts = self._manifest.image
-        picture = decode_picture(data, name, self._limits)
+        decode = partial(decode_picture, data, name, self._limits)
+        picture = decode()
         if name == "pose_image":  # the depth estimator's engine ends there, and nothing else minds
             _check_proportions(picture, name, facts.max_aspect)
-        return resize_for_model(picture, facts.min_side, facts.max_side, facts.multiple)
+        resized = resize_for_model(picture, facts.min_side, facts.max_side, facts.multiple)
+        return SentPicture(resized, picture.shape[:2], decode)
 
     async def _condition(
-        self, request: GenerationRequest, face_picture: np.ndarray, pose_picture: np.ndarray
+        self, request: GenerationRequest, face_picture: SentPicture, pose_picture: SentPicture
     ) -> tuple[Conditioning, bool]:
         """Return what the picture is made from, and whether the pose picture has a face."""
         face_tokens, pose_face, text, depth = await asyncio.gather(
             self._face_tokens(face_picture, request.is_guided),
             self._pose_face(pose_picture, request.pose_without_face),
             encode_prompts(self._networks, request, self._manifest),
-            self._depth(pose_picture),
+            self._depth(pose_picture.resized),
         )
-        height, width = pose_picture.shape[:2]
+        height, width = pose_picture.resized.shape[:2]
         region = pose_face.bbox if pose_face and request.enhance_face_region else None
         conditioning = Conditioning(
             encoder_hidden_states=text.encoder_hidden_states,
@@ -187,13 +190,13 @@ class Generation:
         )
         return conditioning, pose_face is not None
 
-    async def _face_tokens(self, picture: np.ndarray, is_guided: bool) -> torch.Tensor:
-        face = await find_face(self._networks, picture)
+    async def _face_tokens(self, picture: SentPicture, is_guided: bool) -> torch.Tensor:
+        face = await find_identity(self._networks, picture, "face_image", self._manifest.face.min_face_px)
         if face is None:
             raise NoFace("face_image: no face found; a picture with at least one face is needed")
         return await project_face(self._networks, face.embedding, is_guided, self._dtype, self._device)
 
-    async def _pose_face(self, picture: np.ndarray, without_face: str) -> Face | None:
+    async def _pose_face(self, picture: SentPicture, without_face: str) -> Face | None:
         face = await find_face(self._networks, picture)
         if face is None and without_face == "error":
             raise NoFace(

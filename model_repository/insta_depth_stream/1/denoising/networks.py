@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -39,8 +39,23 @@ class Face:
     embedding: np.ndarray
     """(512,) float32, as it leaves the recognizer, not normalised"""
 
+    @property
+    def width_px(self) -> float:
+        """Of the box."""
+        return float(self.bbox[2] - self.bbox[0])
 
-async def find_face(networks: Networks, image: np.ndarray) -> Face | None:
+    @property
+    def height_px(self) -> float:
+        """Of the box."""
+        return float(self.bbox[3] - self.bbox[1])
+
+    def scaled(self, horizontally: float, vertically: float) -> "Face":
+        """Return the face as it lies in the picture scaled by these factors."""
+        factors = np.array([horizontally, vertically], np.float32)
+        return replace(self, bbox=self.bbox * np.tile(factors, 2), keypoints=self.keypoints * factors)
+
+
+async def analyse_face(networks: Networks, image: np.ndarray) -> Face | None:
     """Return the largest face of ``image``, (H, W, 3) uint8 RGB, or None."""
     found = await networks.call("face_analysis", {"image": image}, ["face_count", "bbox", "keypoints", "embedding"])
     if found["face_count"].item() == 0:

@@ -1,0 +1,74 @@
+"""What a look at a picture finds."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Faces of one picture, in its pixels.
+
+    ``boxes``: (N, 5) float32, x1, y1, x2, y2 and the score. ``keypoints``: (N, 5, 2) float32, x, y: left eye,
+    right eye, nose, left and right corner of the mouth, as seen with the face upright.
+    """
+
+    boxes: np.ndarray
+    keypoints: np.ndarray
+
+    @classmethod
+    def none(cls) -> "Faces":
+        """Say that nothing was found."""
+        return cls(np.empty((0, 5), np.float32), np.empty((0, 5, 2), np.float32))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @property
+    def areas(self) -> np.ndarray:
+        """(N,) float32 in square pixels."""
+        sides = self.boxes[:, 2:4] - self.boxes[:, :2]
+        return sides[:, 0] * sides[:, 1]
+
+    @property
+    def largest(self) -> int:
+        """Which face has the largest box; of equal ones the first."""
+        return int(np.argmax(self.areas))
+
+    def pick(self, which: np.ndarray) -> "Faces":
+        """Return those of the indices or the mask ``which``."""
+        return Faces(self.boxes[which], self.keypoints[which])
+
+    def __add__(self, other: "Faces") -> "Faces":
+        return Faces(np.concatenate([self.boxes, other.boxes]), np.concatenate([self.keypoints, other.keypoints]))
+
+    def moved(self, x: float, y: float) -> "Faces":
+        """Return the faces where their picture lies at (x, y) of another one."""
+        return Faces(self.boxes + np.array([x, y, x, y, 0], np.float32), self.keypoints + np.array([x, y], np.float32))
+
+    def scaled(self, factor: float) -> "Faces":
+        """Return the faces as they lie in the picture enlarged by ``factor``."""
+        return Faces(self.boxes * np.array([factor] * 4 + [1], np.float32), self.keypoints * np.float32(factor))
+
+    def turned_back(self, quarter_turns: int, height_px: int, width_px: int) -> "Faces":
+        """Return the faces, found after `numpy.rot90` by ``quarter_turns``, in the picture before it.
+
+        ``height_px``, ``width_px``: that picture's.
+        """
+        ends = self.boxes[:, :4].reshape(-1, 2, 2)
+        corners = _turn_back(ends, quarter_turns, height_px, width_px)
+        boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1), self.boxes[:, 4:]], axis=1)
+        return Faces(boxes, _turn_back(self.keypoints, quarter_turns, height_px, width_px))
+
+    def rolls_deg(self) -> np.ndarray:
+        """(N,) degrees in [-180, 180] by which each face leans clockwise; 0 where the mouth is below the eyes."""
+        down = self.keypoints[:, 3:].mean(axis=1) - self.keypoints[:, :2].mean(axis=1)
+        return np.degrees(np.arctan2(-down[:, 0], down[:, 1]))
+
+
+def _turn_back(points: np.ndarray, quarter_turns: int, height_px: int, width_px: int) -> np.ndarray:
+    """``points``: (..., 2) x, y."""
+    x, y = points[..., 0], points[..., 1]
+    right, bottom = np.float32(width_px - 1), np.float32(height_px - 1)
+    before = ((x, y), (right - y, x), (right - x, bottom - y), (y, bottom - x))[quarter_turns % 4]
+    return np.stack(before, axis=-1)
