@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
-from insta_depth import InstaDepthError, InvalidInput, NoFace, TooLarge
+from insta_depth import FaceTooSmall, InstaDepthError, InvalidInput, NoFace, TooLarge
 from PIL import Image
 from tritonclient import grpc as triton_grpc
 from tritonclient.utils import InferenceServerException
@@ -99,6 +99,13 @@ def test_a_picture_without_a_face_is_refused(make, field):
 def test_one_pixel_is_no_face_but_no_crash(make):
     with pytest.raises(NoFace, match="face_image: "):
         make(face_image=_png(Image.new("RGB", (1, 1), "red")))
+
+
+def test_a_face_of_too_few_pixels_is_refused_with_both_sizes(make, face):
+    tiny = Image.open(io.BytesIO(face)).convert("RGB")
+    tiny.thumbnail((32, 32))
+    with pytest.raises(FaceTooSmall, match=r"face_image: the largest face is \d+×\d+ pixels; .* 24 at least"):
+        make(face_image=_png(tiny))
 
 
 def test_depth_only_is_allowed_when_asked_for_and_said_in_the_answer(client, face):

@@ -59,6 +59,23 @@ def test_the_larger_of_two_faces_counts(analyse):
     assert np.abs(found - drawn.face_boxes[1]).max() < np.abs(found - drawn.face_boxes[0]).max()
 
 
+def test_a_face_as_wide_as_the_frame_wins_over_a_bystander(analyse):
+    rng = np.random.default_rng(12)
+    poses = (Pose(centre_x=0.12, centre_y=0.2, head_size=0.16), Pose(centre_y=0.5, head_size=0.9))
+    people = tuple(Person(Person.random(rng).identity, pose) for pose in poses)
+    drawn = render(Scene(people), 256, 256)
+    assert np.abs(analyse(drawn.image)["bbox"] - drawn.face_boxes[1]).max() < 30
+
+
+@pytest.mark.parametrize("quarter_turns", [1, 3])
+def test_a_picture_on_its_side_shows_the_same_person(analyse, quarter_turns):
+    person = Person(Person.random(np.random.default_rng(3)).identity, Pose(head_size=0.5))
+    image = render(Scene((person,)), 256, 256).image
+    upright, turned = (analyse(np.ascontiguousarray(np.rot90(image, turns))) for turns in (0, quarter_turns))
+    cosine = upright["embedding"] @ turned["embedding"]
+    assert cosine > 0.95 * np.linalg.norm(upright["embedding"]) * np.linalg.norm(turned["embedding"])
+
+
 def test_a_face_that_fills_the_frame_is_found(analyse):
     person = Person(Person.random(np.random.default_rng(5)).identity, Pose(centre_y=0.5, head_size=1.15))
     assert analyse(render(Scene((person,)), 200, 180).image)["face_count"][0] >= 1
