@@ -38,4 +38,4 @@ def test_every_setting_is_on_the_page_with_its_default():
     assert set(rows) == {name.upper() for name in Settings.model_fields}
     for name, field in Settings.model_fields.items():
         if field.default_factory is None:
-            assert rows[name.upper()] == str(field.default).lower(), name
+            assert rows[name.upper()] == (str(field.default).lower() or "none"), name

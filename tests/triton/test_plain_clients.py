@@ -3,8 +3,12 @@
 import base64
 import io
 import json
+import random
+import re
+import subprocess
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,3 +93,16 @@ def test_json_errors_name_the_field(server, body):
     with pytest.raises(urllib.error.HTTPError) as error:
         _post(f"{server.http_url}/v2/models/insta_depth/generate", body | {"num_inference_steps": 101})
     assert "num_inference_steps: 101" in error.value.read().decode()
+
+
+def test_the_readmes_curl_takes_photographs_of_megabytes(server, face, pose, tmp_path):
+    """A command line has room for 128 KiB a word."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (command,) = [block for block in re.findall(r"```sh\n(.*?)```", readme, re.DOTALL) if "/generate" in block]
+    command = command.replace("http://127.0.0.1:8000", server.http_url)
+    for name, picture in {"face.jpg": face, "pose.jpg": pose}.items():
+        # What follows a PNG's end is passed over.
+        (tmp_path / name).write_bytes(picture + random.Random(0).randbytes(5_000_000))
+    said = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, timeout=120)
+    assert said.stderr == b""
+    assert _picture(base64.b64decode(json.loads(said.stdout)["image"])).format == "JPEG"

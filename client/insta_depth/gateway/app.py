@@ -22,6 +22,7 @@ from insta_depth.gateway.delivery import ClientGone
 from insta_depth.gateway.draining import Draining
 from insta_depth.gateway.errors import GatewayError
 from insta_depth.gateway.fetching import FetchLimits, PictureFetcher
+from insta_depth.gateway.manners import Manners, with_cors
 from insta_depth.gateway.metrics import Metrics
 from insta_depth.gateway.observing import Observer
 from insta_depth.gateway.reading import BodyReader
@@ -32,7 +33,9 @@ from insta_depth.gateway.settings import Settings
 if TYPE_CHECKING:
     from insta_depth.gateway.page import Page
 
-_API_PATHS = frozenset(route.path for route in api.routes if isinstance(route, APIRoute))
+_ROUTES = [route for route in api.routes if isinstance(route, APIRoute)]
+_API_PATHS = frozenset(route.path for route in _ROUTES)
+_READABLE_PATHS = frozenset(route.path for route in _ROUTES if "GET" in route.methods) | {"/openapi.json"}
 
 
 def create_app(settings: Settings, stopping: asyncio.Event) -> ASGIApp:
@@ -55,7 +58,8 @@ def create_app(settings: Settings, stopping: asyncio.Event) -> ASGIApp:
     app.state.metrics = metrics
     app.state.bodies = BodyReader(settings.max_body_bytes, settings.max_buffered_bytes, settings.body_timeout_s)
     app.state.fetcher = _fetcher(settings)
-    return Observer(Draining(_with_page(app, page) if page else app), metrics, _API_PATHS)
+    polite = with_cors(Manners(app, _API_PATHS, _READABLE_PATHS), settings.allowed_origins)
+    return Observer(Draining(_with_page(polite, page) if page else polite), metrics, _API_PATHS)
 
 
 class _Api(FastAPI):

@@ -9,6 +9,8 @@ from pydantic_core import PydanticCustomError
 
 from insta_depth.gateway.errors import BadRequest
 
+_UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+
 MAX_SEED = 999_999_999_999_999
 PICTURES = ("face_image", "pose_image")
 
@@ -72,8 +74,8 @@ class GenerationBody(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _has_no_other_field(cls, fields: Any) -> Any:
-        """Stop at the first unknown field: pydantic alone would complain of each of a million."""
+    def _is_given(cls, fields: Any) -> Any:
+        """Stop at the first unknown field: pydantic alone would complain of each of a million. Null is left out."""
         unknown = (
             next((name for name in fields if name not in cls.model_fields), None) if isinstance(fields, dict) else None
         )
@@ -81,7 +83,9 @@ class GenerationBody(BaseModel):
             raise PydanticCustomError(
                 "unknown_field", "{name}: is not an attribute of this API", {"name": _short(unknown)}
             )
-        return fields
+        return (
+            {name: value for name, value in fields.items() if value is not None} if isinstance(fields, dict) else fields
+        )
 
     def attributes(self) -> dict[str, Any]:
         """Return what the client is asked for; what is left out gets the server's default."""
@@ -90,16 +94,23 @@ class GenerationBody(BaseModel):
 
 def from_json(content: bytes) -> GenerationBody:
     """Return the body that JSON text holds. Raises `BadRequest`."""
+    if content.startswith(_UTF16_MARKS) or b"\0" in content[:4]:
+        raise BadRequest("body: is JSON in UTF-16 or UTF-32; it has to be UTF-8")
     try:
-        return GenerationBody.model_validate_json(content)
+        return GenerationBody.model_validate_json(content.removeprefix(_UTF8_MARK))
     except ValidationError as error:
         raise _refusal(error) from None
 
 
 def from_form(fields: Mapping[str, str | bytes]) -> GenerationBody:
-    """Return the body that a form holds, whose values are text and picture files. Raises `BadRequest`."""
+    """Return the body that a form holds, whose values are text and picture files. Raises `BadRequest`.
+
+    A browser sends the fields that nobody filled in, too: an attribute that may be left out then is.
+    """
+    optional = {name for name, about in GenerationBody.model_fields.items() if not about.is_required()}
+    given = {name: value for name, value in fields.items() if value.strip() or name not in optional}
     try:
-        return GenerationBody.model_validate(dict(fields), strict=False)
+        return GenerationBody.model_validate(given, strict=False)
     except ValidationError as error:
         raise _refusal(error) from None
 

@@ -41,6 +41,9 @@ class BodyReader:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in (JSON, FORM):
             raise BadRequest(f"Content-Type: {kind[:60]!r} is neither {JSON} nor {FORM}")
+        coding = request.headers.get("content-encoding", "identity").strip().lower()
+        if coding not in ("", "identity"):
+            raise BadRequest(f"Content-Encoding: {coding[:60]!r} is not taken; send the body as it is")
         self._check_length(request)
         chunks = self._limited(request, held)
         if kind == FORM:

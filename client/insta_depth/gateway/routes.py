@@ -95,7 +95,7 @@ async def _attributes(request: Request, body: GenerationBody) -> dict[str, Any]:
     """Return what the client is asked for, with pictures that were given by URL fetched."""
     attributes = body.attributes()
     for name in PICTURES:
-        if attributes[name][:8].strip().lower().startswith((b"https:", b"http:")):
+        if attributes[name][:64].lstrip()[:8].lower().startswith((b"https:", b"http:")):
             attributes[name] = await _fetched(request, name, attributes[name])
     return attributes
 

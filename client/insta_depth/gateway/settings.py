@@ -52,12 +52,23 @@ class Settings(BaseSettings):
     fetch_max_bytes: Count = Field(16 * _MIB, description="bytes of a fetched picture")
     fetch_timeout_s: Seconds = Field(10, description="seconds that fetching one may take")
 
+    cors_origins: str = Field(
+        "",
+        pattern=r"^(\*|\s*https?://[^/\s,*]+\s*(,\s*https?://[^/\s,*]+\s*)*)?$",
+        description="pages of other origins that may call: https://a.example, https://b.example, or * for any",
+    )
+
     page: bool = Field(True, description="show the page at /, where gradio is installed")
     page_upload_bytes: Count = Field(
         2048 * _MIB, description="bytes of all pictures that the page's visitors have uploaded within the hour"
     )
     stop_timeout_s: Count = Field(300, description="seconds that requests in flight have when asked to stop")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        """The origins of `cors_origins`, one by one."""
+        return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
 
 
 def read_settings(environment: Mapping[str, str] | None = None, **given: Any) -> Settings:

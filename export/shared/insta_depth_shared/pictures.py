@@ -3,21 +3,41 @@
 import base64
 import binascii
 import io
+import re
 import string
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
 from .errors import InvalidInput, TooLarge
+from .jpeg_ends import decode_cut
 
 READABLE = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_READABLE = ", ".join(READABLE)
 WRITABLE = ("jpeg", "png", "webp")
 
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 _THIRTY_TWO_BIT = ("I", "F")
 _PRINTABLE = string.printable.encode()
+_WHITESPACE = string.whitespace.encode()
+_STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
+_UTF8_MARK = b"\xef\xbb\xbf"
+
+_OTHER_FORMATS = {
+    "HEIC": rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)",
+    "AVIF": rb"....ftypavi[fs]",
+    "JPEG XL": rb"\xff\x0a|\x00\x00\x00\x0cJXL ",
+    "JPEG 2000": rb"\xff\x4f\xff\x51|\x00\x00\x00\x0cjP  ",
+    "video": rb"....ftyp|\x1a\x45\xdf\xa3",
+    "PDF": rb"%PDF",
+    "Photoshop": rb"8BPS",
+    "SVG": rb"\s*<(\?xml|svg|!DOCTYPE svg)",
+    "HTML": rb"(?i)\s*<(!doctype )?html",
+}
+"""What callers send in the belief that it is one of `READABLE`, by how it begins."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +56,11 @@ def decode_picture(data: bytes, field: str, limits: PictureLimits) -> np.ndarray
     """
     if not data:
         raise InvalidInput(f"{field}: is empty; a picture is needed")
-    content = _from_base64(data, field) if _is_text(data) else data
+    content = _from_text(data.removeprefix(_UTF8_MARK), field) if _is_text(data) else data
     if len(content) > limits.max_bytes:
         raise TooLarge(f"{field}: {len(content)} bytes are above the maximum {limits.max_bytes}")
     try:
-        return _decode(content, field, limits.max_pixels)
+        return _decode_whole_or_cut(content, field, limits.max_pixels)
     except InvalidInput:
         raise
     except Image.DecompressionBombError as error:
@@ -87,17 +107,42 @@ def encode_picture(image: np.ndarray, output_format: str, quality: int) -> bytes
 
 def _is_text(data: bytes) -> bool:
     """Every readable format has a byte in its first 64 that no text has."""
-    return not data[:64].translate(None, _PRINTABLE)
+    return not data.removeprefix(_UTF8_MARK)[:64].translate(None, _PRINTABLE)
+
+
+def _from_text(text: bytes, field: str) -> bytes:
+    """Read base64, padded or not, in either alphabet, in lines or not, alone or in a data URI."""
+    if not text[:9].lstrip().lower().startswith(b"data:"):
+        return _from_base64(text, field)
+    head, _, body = text.partition(b",")
+    body = unquote_to_bytes(body) if b"%" in body else body
+    return _from_base64(body, field) if re.search(rb"(?i);\s*base64\s*$", head) else body
 
 
 def _from_base64(text: bytes, field: str) -> bytes:
-    head, comma, rest = text.partition(b",")
-    body = rest if comma and head.strip().lower().startswith(b"data:") else text
+    if other := _other_format(text):
+        raise InvalidInput(f"{field}: {len(text)} bytes are {other}; {_READABLE} can be read")
+    digits = text.translate(_STANDARD_ALPHABET, _WHITESPACE).rstrip(b"=")
     try:
-        return base64.b64decode(body.translate(None, string.whitespace.encode()), validate=True)
+        return base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
     except binascii.Error as error:
         message = f"{field}: {len(text)} bytes of text are neither a picture nor its base64: {error}"
         raise InvalidInput(message) from error
+
+
+def _other_format(content: bytes) -> str | None:
+    return next((name for name, begin in _OTHER_FORMATS.items() if re.match(begin, content[:64], re.DOTALL)), None)
+
+
+def _decode_whole_or_cut(content: bytes, field: str, max_pixels: int) -> np.ndarray:
+    """Decode a file, also a JPEG that lacks no more than its end marker and a little before it."""
+    try:
+        return _decode(content, field, max_pixels)
+    except OSError:
+        picture = decode_cut(content, lambda mended: _decode(mended, field, max_pixels))
+        if picture is None:
+            raise
+        return picture
 
 
 def _decode(content: bytes, field: str, max_pixels: int) -> np.ndarray:
@@ -120,8 +165,9 @@ def _open(content: bytes, field: str) -> ImageFile.ImageFile:
         factory, accepts = Image.OPEN[name]
         if accepts is not None and accepts(content[:16]) is True:
             return factory(io.BytesIO(content), "")
-    known = ", ".join(READABLE)
-    raise InvalidInput(f"{field}: {len(content)} bytes are not a picture ({known}) or its base64 text")
+    if other := _other_format(content):
+        raise InvalidInput(f"{field}: {len(content)} bytes are {other}; {_READABLE} can be read")
+    raise InvalidInput(f"{field}: {len(content)} bytes are not a picture ({_READABLE}) or its base64 text")
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -2,9 +2,12 @@
 
 import base64
 import io
+import re
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote_from_bytes
 
 import numpy as np
 import pytest
@@ -45,13 +48,97 @@ def test_each_format_decodes_to_rgb(file_format: str) -> None:
     [
         lambda text: text,
         lambda text: b"data:image/png;base64," + text,
-        lambda text: b"\n".join(text[i : i + 76] for i in range(0, len(text), 76)) + b"\n",
+        lambda text: b"\r\n".join(text[i : i + 76] for i in range(0, len(text), 76)) + b"\r\n",
+        lambda text: text.rstrip(b"="),
+        lambda text: text.replace(b"+", b"-").replace(b"/", b"_"),
+        lambda text: text.replace(b"+", b"-").replace(b"/", b"_").rstrip(b"="),
+        lambda text: b" data:image/png;name=a%20b.png;charset=utf-8;BASE64," + text.rstrip(b"="),
+        lambda text: b"data:;base64," + text.replace(b"+", b"%2B").replace(b"/", b"%2F").replace(b"=", b"%3D"),
+        lambda text: b"data:image/png," + quote_from_bytes(base64.b64decode(text)).encode(),
+        lambda text: b"\xef\xbb\xbf" + text,
     ],
-    ids=["plain", "data URI", "lines"],
+    ids=[
+        "plain",
+        "data URI",
+        "lines",
+        "no padding",
+        "URL-safe",
+        "URL-safe, no padding",
+        "parameters",
+        "escaped",
+        "not base64",
+        "byte-order mark",
+    ],
 )
 def test_base64_text_is_the_same_as_the_bytes(wrap) -> None:  # type: ignore[no-untyped-def]
     file = as_file(Image.fromarray(gradient()), "PNG")
     np.testing.assert_array_equal(decode(wrap(base64.b64encode(file))), gradient())
+
+
+@pytest.mark.parametrize(
+    ("begin", "name"),
+    [
+        (b"\0\0\0\x24ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0avif", "AVIF"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"%PDF-1.7\n\xff\xff", "PDF"),
+        (b"<!DOCTYPE html><html><body>Not found</body></html>", "HTML"),
+        (b'<?xml version="1.0"?><svg></svg>', "SVG"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0", "video"),
+    ],
+)
+@pytest.mark.parametrize("encode", [bytes, base64.b64encode], ids=["bytes", "base64"])
+def test_a_format_that_is_not_read_is_named(begin: bytes, name: str, encode: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(InvalidInput, match=rf"face_image: 200 bytes are {name}; JPEG, PNG, .* can be read$"):
+        decode(encode(begin.ljust(200, b"\n")))
+
+
+def test_the_first_picture_of_a_phones_file_is_taken() -> None:
+    second = Image.new("RGB", (60, 40), "blue")
+    file = as_file(Image.fromarray(gradient()), "MPO", save_all=True, append_images=[second], quality=100)
+    assert np.abs(decode(file).astype(int) - gradient()).max() <= 40
+    assert decode(file)[0, 0, 2] < 60
+
+
+JPEG_KINDS: list[dict[str, Any]] = [
+    {},
+    {"progressive": True},
+    {"subsampling": 0},
+    {"restart_marker_blocks": 3},
+    {"restart_marker_rows": 1, "progressive": True},
+]
+
+
+def photograph(mode: str = "RGB") -> Image.Image:
+    noise = np.random.default_rng(1).integers(0, 60, (200, 240, 3), dtype=np.uint8)
+    return Image.fromarray(gradient(200, 240) // 2 + noise).convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("options", JPEG_KINDS, ids=str)
+@pytest.mark.parametrize("missing", [1, 2, 4])
+def test_a_jpeg_without_its_last_bytes_is_taken(mode: str, options: dict[str, Any], missing: int) -> None:
+    file = as_file(photograph(mode), "JPEG", quality=90, **options)
+    whole, cut = decode(file), decode(file[:-missing])
+    assert (whole != cut).any(axis=-1).mean() <= (0 if missing < 3 else 0.02)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("options", JPEG_KINDS, ids=str)
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6])
+def test_a_jpeg_of_which_a_part_is_missing_is_refused(mode: str, options: dict[str, Any], share: float) -> None:
+    file = as_file(photograph(mode), "JPEG", quality=90, **options)
+    with pytest.raises(InvalidInput, match="damaged picture"):
+        decode(file[: round(len(file) * (1 - share))])
+
+
+def test_a_jpeg_is_refused_wherever_it_ends_between_two_scans() -> None:
+    """Then nothing of a scan is torn, and only the fine parts of the picture are missing."""
+    file = as_file(photograph(), "JPEG", progressive=True)
+    for begin in [match.start() for match in re.finditer(rb"\xff\xda", file)][1:]:
+        with pytest.raises(InvalidInput, match="damaged picture"):
+            decode(file[:begin])
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "WEBP"])
@@ -146,9 +233,9 @@ def test_what_is_no_picture_is_named(data: bytes) -> None:
     "text",
     [
         b"hello, world",
-        b"data:image/png;base64,abc",
+        b"data:image/png;base64,abcde",
         b"https://example.com/a.png",
-        b"iVBORw0KGgo",
+        b"iVBORw0KGgoAA",
         b"iVBORw0KGgo!AAAA=",
     ],
 )
