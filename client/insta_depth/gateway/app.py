@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _ROUTES = [route for route in api.routes if isinstance(route, APIRoute)]
 _API_PATHS = frozenset(route.path for route in _ROUTES)
-_READABLE_PATHS = frozenset(route.path for route in _ROUTES if "GET" in route.methods) | {"/openapi.json"}
+_READABLE_PATHS = frozenset(route.path for route in _ROUTES if "GET" in (route.methods or ())) | {"/openapi.json"}
 
 
 def create_app(settings: Settings, stopping: asyncio.Event) -> ASGIApp:
