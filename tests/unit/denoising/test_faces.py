@@ -60,11 +60,19 @@ async def test_a_face_that_it_does_not_show_is_looked_for_in_what_was_sent(
     np.testing.assert_allclose(face.keypoints, [[64, 41.6]] * 5, rtol=1e-5)
 
 
-async def test_an_identity_is_taken_from_what_was_sent_where_the_resized_face_is_too_small() -> None:
-    networks = SizedFaces(0.02, sides=[1280, 1920])
+async def test_an_identity_is_taken_from_the_surroundings_that_were_sent_where_the_resized_face_is_small() -> None:
+    networks = SizedFaces(0.03, sides=[1280, 460])
     face = await find_identity(networks, sent(1920, 1280), "face_image", NEEDED_PX)
+    assert networks.seen == [(1280, 832), (460, 460)]
     assert face is not None
-    assert face.embedding.tolist() == [1920]
+    assert face.embedding.tolist() == [460]
+    np.testing.assert_allclose(face.bbox, [0, 0, 460 * 0.03 / 1.5, 460 * 0.03 * 832 / 1280], rtol=1e-4)
+
+
+async def test_a_small_face_that_its_surroundings_do_not_show_stays_as_it_was_found() -> None:
+    face = await find_identity(SizedFaces(0.03, sides=[1280]), sent(1920, 1280), "face_image", NEEDED_PX)
+    assert face is not None
+    assert face.embedding.tolist() == [1280]
 
 
 @pytest.mark.parametrize("size", [(1280, 832), (640, 416), (32, 21)])

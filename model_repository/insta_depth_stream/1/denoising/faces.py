@@ -12,6 +12,10 @@ from .networks import Face, Networks, analyse_face
 
 CLOSER_SIDE_PX = 2560
 """The longer side at most of the picture that a second look sees."""
+SMALL = 2
+"""Times the size that an identity needs, below which a face's keypoints are found better in more pixels."""
+SURROUNDINGS = 8.0
+"""Side of what is looked at around a small face, in longer sides of its box."""
 
 
 @dataclass(frozen=True)
@@ -43,30 +47,45 @@ class SentPicture:
         return round(face.width_px * sent_width / width), round(face.height_px * sent_height / height)
 
 
-async def find_face(networks: Networks, picture: SentPicture, needed_px: int = 0) -> Face | None:
+async def find_face(networks: Networks, picture: SentPicture) -> Face | None:
     """Return the largest face, in pixels of ``picture.resized``, or None.
 
-    Where that shows no face, or one with a shorter side below ``needed_px``, and more pixels were sent, those are
-    searched too.
+    Where that shows no face and more pixels were sent, those are searched too.
     """
     face = await analyse_face(networks, picture.resized)
-    seen_px = min(face.width_px, face.height_px) if face else -1
-    if seen_px >= needed_px or not picture.has_more_pixels:
+    if face or not picture.has_more_pixels:
         return face
     closer = await asyncio.to_thread(picture.closer)
     found = await analyse_face(networks, closer)
-    return found.scaled(*_ratios(picture.resized, closer)) if found else face
+    return found.scaled(*_ratios(picture.resized, closer)) if found else None
 
 
 async def find_identity(networks: Networks, picture: SentPicture, field: str, needed_px: int) -> Face | None:
-    """Do as `find_face` does; raises `FaceTooSmall` where the person cannot be told from the face that was sent."""
-    face = await find_face(networks, picture, needed_px)
-    if face is not None and min(picture.sent_px(face)) < needed_px:
-        width, height = picture.sent_px(face)
+    """Do as `find_face` does, and look again at a face that is small, where more pixels of it were sent.
+
+    Raises `FaceTooSmall` where the person cannot be told from what was sent: a side below ``needed_px``.
+    """
+    face = await find_face(networks, picture)
+    if face is None:
+        return None
+    width, height = picture.sent_px(face)
+    if min(width, height) < needed_px:
         raise FaceTooSmall(
             f"{field}: the largest face is {width}×{height} pixels; its shorter side has to be {needed_px} at least"
         )
-    return face
+    if min(face.width_px, face.height_px) >= SMALL * needed_px or not picture.has_more_pixels:
+        return face
+    return await _look_closer(networks, await asyncio.to_thread(picture.closer), picture, face)
+
+
+async def _look_closer(networks: Networks, closer: np.ndarray, picture: SentPicture, face: Face) -> Face:
+    """Return ``face`` as its surroundings alone show it in ``closer``, in pixels of ``picture.resized``."""
+    box = face.scaled(*_ratios(closer, picture.resized)).bbox
+    side = SURROUNDINGS * max(box[2:] - box[:2])
+    left, top = np.maximum((box[:2] + box[2:] - side) / 2, 0).astype(int)
+    crop = np.ascontiguousarray(closer[top : top + int(side), left : left + int(side)])
+    found = await analyse_face(networks, crop)
+    return found.moved(left, top).scaled(*_ratios(picture.resized, closer)) if found else face
 
 
 def _ratios(picture: np.ndarray, other: np.ndarray) -> tuple[float, float]:

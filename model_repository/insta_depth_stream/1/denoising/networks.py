@@ -54,6 +54,11 @@ class Face:
         factors = np.array([horizontally, vertically], np.float32)
         return replace(self, bbox=self.bbox * np.tile(factors, 2), keypoints=self.keypoints * factors)
 
+    def moved(self, x: float, y: float) -> "Face":
+        """Return the face where its picture lies at (x, y) of another one."""
+        offset = np.array([x, y], np.float32)
+        return replace(self, bbox=self.bbox + np.tile(offset, 2), keypoints=self.keypoints + offset)
+
 
 async def analyse_face(networks: Networks, image: np.ndarray) -> Face | None:
     """Return the largest face of ``image``, (H, W, 3) uint8 RGB, or None."""
