@@ -273,3 +273,20 @@ def test_uploads_are_limited_and_deleted_after_a_while() -> None:
         stored = requests.post(upload, files={"files": ("a.jpg", b"x" * 1000)}, timeout=10).json()[0]
         assert Path(stored).exists()
         assert wait_until(lambda: not Path(stored).exists())
+
+
+def test_the_servers_schedulers_are_the_choice(
+    arrive: Callable[..., Visitor], service: FakeService, face: Path, pose: Path
+) -> None:
+    visitor = arrive()
+    visitor.page.get_by_role("button", name="Advanced").click()
+    choice = visitor.page.locator("#scheduler input")
+    expect(choice).to_have_value("the checkpoint's own (lcm)")
+    visitor.fill(face, pose)
+    for label, sent in (("euler", "euler"), ("the checkpoint's own (lcm)", None)):
+        choice.click()
+        visitor.page.get_by_role("option", name=label, exact=True).click()
+        count = len(service.pictures)
+        visitor.generate()
+        assert wait_until(lambda count=count: len(service.pictures) > count, timeout_s=20)
+        assert service.attributes[-1].get("scheduler") == sent

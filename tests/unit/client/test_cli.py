@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from insta_depth import (
     Cancelled,
+    Capabilities,
     DeadlineExceeded,
     EngineFailed,
     InstaDepth,
@@ -164,6 +165,11 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out == f"insta-depth {__version__}\n"
+
+
+def test_status_tells_what_the_checkpoint_offers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(FakeTransport(offers=Capabilities(("euler", "lcm", "checkpoint"), "lcm")), ["status"]) == 0
+    assert "schedulers: euler, lcm, checkpoint (default: lcm)\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("ready", "code"), [(True, 0), (False, 4)])

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from insta_depth import AsyncInstaDepth, InvalidInput, NoFace, Overloaded, Progress
+from insta_depth import (
+    AsyncInstaDepth,
+    Capabilities,
+    InvalidInput,
+    NoFace,
+    Overloaded,
+    Progress,
+    ServerUnavailable,
+)
 from insta_depth.gateway.accounts import Account, Ledger, connect, migrate
 from insta_depth.gateway.accounts.asynchronous import AsyncLedger
 from insta_depth.gateway.errors import AccountsUnavailable, Busy, NotEnoughCredits, Unauthorized
@@ -200,3 +208,19 @@ async def test_a_price_is_its_base_and_its_steps(tmp_path):
     assert str(bench.service.price(50)) == "1"
     assert bench.service.price(None) == bench.service.price(10)
     assert isinstance(bench.account, Account)
+
+
+async def test_what_the_checkpoint_offers_is_asked_once_and_unknown_while_triton_is_away(bench, monkeypatch):
+    asked = []
+
+    async def answer() -> Capabilities:
+        asked.append(len(asked))
+        if len(asked) == 1:
+            raise ServerUnavailable("away")
+        return Capabilities(("euler", "checkpoint"), "euler")
+
+    monkeypatch.setattr(bench.transport, "capabilities", answer)
+    assert await bench.service.capabilities() == Capabilities()
+    for _ in range(2):
+        assert (await bench.service.capabilities()).default_scheduler == "euler"
+    assert asked == [0, 1]
