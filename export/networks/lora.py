@@ -4,28 +4,24 @@ diffusers reads the file (its own format or kohya's) and places the layers. Two 
 here: alphas that differ from layer to layer are multiplied in beforehand, and layers that the base lacks are an error.
 """
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
+from diffusers import UNet2DConditionModel
 from diffusers.loaders import StableDiffusionXLLoraLoaderMixin as Loader
-from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from diffusers.utils import recurse_remove_peft_layers
 from peft.tuners.lora import LoraLayer
-from safetensors import SafetensorError, safe_open
 from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from ..checkpoint import Checkpoint, Lora
 from ..errors import CheckpointError
-
-Tensors = dict[str, torch.Tensor]
+from .lora_file import Tensors, first_line, is_down, layer_of, read_lora, up_of
 
 NETWORKS = ("unet", "text_encoder", "text_encoder_2")
-_DOWN = ("lora_A.weight", ".down.weight")
-_UPS = {"lora_up.weight": "lora_down.weight", "lora_B.weight": "lora_A.weight", "lora.up.weight": "lora.down.weight"}
 _OLD_NAMES = {f".to_{name}_lora.": f".{name}_proj.lora_linear_layer." for name in ("q", "k", "v", "out")}
 _UNREADABLE = (ValueError, RuntimeError, KeyError, IndexError, TypeError, AttributeError)
 
@@ -35,24 +31,24 @@ def fuse_loras(network: nn.Module, name: str, checkpoint: Checkpoint) -> None:
     for lora in checkpoint.loras:
         tensors, metadata = _diffusers_format(lora, checkpoint)
         if any(key.startswith(f"{name}.") for key in tensors):
+            _check_fit(network, name, lora, tensors)
             _place(network, name, lora, tensors, metadata)
             _merge(network, lora)
 
 
 def _diffusers_format(lora: Lora, checkpoint: Checkpoint) -> tuple[Tensors, dict[str, Any] | None]:
     """Read the file; keys begin with one of `NETWORKS`, and alphas are multiplied in."""
-    tensors, metadata = _read(lora.file)
-    if any("dora_scale" in key for key in tensors):
-        raise CheckpointError(f"{lora.file} is a DoRA, which cannot be fused here")
+    tensors, metadata = read_lora(lora.file)
     layers = checkpoint.config(checkpoint.base / "unet").get("layers_per_block", 2)
     try:
         converted, _ = Loader.lora_state_dict(
             _fold_alphas(tensors), unet_config=SimpleNamespace(layers_per_block=layers)
         )
     except _UNREADABLE as error:
-        raise CheckpointError(f"{lora.file} is not a LoRA of SDXL: {_first_line(error)}") from error
-    if not any(key.startswith(tuple(f"{name}." for name in NETWORKS)) for key in converted):
-        raise CheckpointError(f"{lora.file} is not a LoRA of SDXL: no key of it belongs to {', '.join(NETWORKS)}")
+        raise CheckpointError(f"{lora.file} is not a LoRA of SDXL: {first_line(error)}") from error
+    held, kept = (sum(map(is_down, keys)) for keys in (tensors, converted))
+    if held != kept:
+        raise CheckpointError(f"{lora.file}: {held} layers are {kept} in SDXL: some have two names, or none there")
     return {_renamed(key): tensor for key, tensor in converted.items()}, metadata
 
 
@@ -64,39 +60,66 @@ def _renamed(key: str) -> str:
     return key
 
 
-def _read(path: Path) -> tuple[Tensors, dict[str, Any] | None]:
-    """Return the tensors, and diffusers' own description of them (ranks, alphas) where the file has one."""
-    if path.suffix != ".safetensors":
-        return _read_pickle(path), None
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = (file.metadata() or {}).get(LORA_ADAPTER_METADATA_KEY)
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        return tensors, json.loads(metadata) if metadata else None
-    except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {_first_line(error)}") from error
-
-
-def _read_pickle(path: Path) -> Tensors:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its reader stumbled over
-        raise CheckpointError(f"{path} cannot be read as tensors: {_first_line(error)}") from error
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise CheckpointError(f"{path} holds something else than a LoRA's tensors")
-    return content
-
-
 def _fold_alphas(tensors: Mapping[str, torch.Tensor]) -> Tensors:
     """Multiply each layer's alpha ∕ rank into it: diffusers loses the text encoders' where they differ."""
     folded = {key: tensor for key, tensor in tensors.items() if not key.endswith(".alpha")}
+    downs = {layer_of(key): key for key in folded if is_down(key)}
     for key in tensors.keys() - folded.keys():
-        layer = key.removesuffix("alpha")
-        for up, down in _UPS.items():
-            if layer + up in folded and layer + down in folded:
-                rank = folded[layer + down].shape[0]
-                folded[layer + up] = folded[layer + up].float() * (tensors[key].item() / rank)
+        down = downs[layer_of(key)]
+        folded[up_of(down)] = folded[up_of(down)].float() * (tensors[key].item() / folded[down].shape[0])
     return folded
+
+
+def _check_fit(network: nn.Module, name: str, lora: Lora, tensors: Tensors) -> None:
+    """Every layer of the LoRA has its place in ``network``, of its size; raises `CheckpointError`."""
+    modules = dict(network.named_modules())
+    for key in (key for key in tensors if key.startswith(f"{name}.") and is_down(key)):
+        target = _target(key.removeprefix(f"{name}."))
+        module = next((modules[place] for place in _places(target) if place in modules), None)
+        weight = getattr(module, "weight", None)
+        if not isinstance(module, nn.Linear | nn.Conv2d) or not isinstance(weight, torch.Tensor):
+            raise CheckpointError(
+                f"{lora.file} does not fit base/{name}: it has a layer for {target}, which is not there"
+            )
+        down, up = tensors[key].shape, tensors[up_of(key)].shape
+        if (up[0], *down[1:]) != tuple(weight.shape):
+            made = "×".join(map(str, (up[0], *down[1:])))
+            raise CheckpointError(
+                f"{lora.file} does not fit base/{name}: its layer for {target} is {made}, there it is "
+                f"{'×'.join(map(str, weight.shape))}; is it a LoRA of another model, such as SD 1.5?"
+            )
+
+
+def _target(down: str) -> str:
+    """Return the layer that a first matrix acts on."""
+    layer = layer_of(down).replace(".processor.", ".")
+    return f"{layer}.0" if layer.endswith(".to_out") else layer
+
+
+def _places(target: str) -> Iterator[str]:
+    """The names that a layer may have: transformers has dropped ``text_model.`` from one of the encoders."""
+    yield target
+    yield target.removeprefix("text_model.")
+
+
+def check_loras(checkpoint: Checkpoint) -> None:
+    """Raise `CheckpointError` for a LoRA that could not be fused whole; no weights of the base are read."""
+    if not checkpoint.loras:
+        return
+    networks = {name: _empty(name, checkpoint) for name in NETWORKS}
+    for lora in checkpoint.loras:
+        tensors, _ = _diffusers_format(lora, checkpoint)
+        for name, network in networks.items():
+            _check_fit(network, name, lora, tensors)
+
+
+def _empty(name: str, checkpoint: Checkpoint) -> nn.Module:
+    folder = checkpoint.base / name
+    with init_empty_weights():
+        if name == "unet":
+            return UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder))
+        kind = CLIPTextModel if name == "text_encoder" else CLIPTextModelWithProjection
+        return kind(CLIPTextConfig.from_pretrained(folder))
 
 
 def _place(network: nn.Module, name: str, lora: Lora, tensors: Tensors, metadata: dict[str, Any] | None) -> None:
@@ -107,11 +130,9 @@ def _place(network: nn.Module, name: str, lora: Lora, tensors: Tensors, metadata
         else:
             Loader.load_lora_into_text_encoder(tensors, None, network, prefix=name, metadata=described)
     except _UNREADABLE as error:
-        raise CheckpointError(f"{lora.file} does not fit base/{name}: {_first_line(error)}") from error
-    held = sum(key.startswith(f"{name}.") and key.endswith(_DOWN) for key in tensors)
+        raise CheckpointError(f"{lora.file} does not fit base/{name}: {first_line(error)}") from error
+    held = sum(key.startswith(f"{name}.") and is_down(key) for key in tensors)
     placed = sum(isinstance(module, LoraLayer) for module in network.modules())
-    if held == 0:
-        raise CheckpointError(f"{lora.file} holds something else than LoRA layers for base/{name}")
     if placed != held:
         raise CheckpointError(f"{lora.file} does not fit base/{name}: it has layers for {held} places, {placed} exist")
 
@@ -127,7 +148,3 @@ def _merge(network: nn.Module, lora: Lora) -> None:
     recurse_remove_peft_layers(network)
     network.__dict__.pop("peft_config", None)
     vars(network)["_hf_peft_config_loaded"] = False
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

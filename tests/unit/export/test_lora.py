@@ -15,6 +15,7 @@ from export.checkpoint import Checkpoint, Lora
 from export.errors import CheckpointError
 from export.facts import read_facts
 from export.networks.build import build_network
+from export.networks.lora import check_loras
 from export.precision import Precision
 from export.repository import Export
 
@@ -222,42 +223,107 @@ def test_a_lora_for_the_unet_alone_leaves_the_text_encoders(
     assert all(value.equal(networks["text_encoder"].state_dict()[key]) for key, value in same.state_dict().items())
 
 
+def test_an_alpha_under_diffusers_old_names_is_used(checkpoint: Checkpoint, networks: dict, tmp_path: Path) -> None:
+    target = TARGETS["unet"][0]
+    layer = _layer(weight(networks["unet"], target), 4, 8.0)
+    key = "unet." + target.replace(".to_q", ".processor.to_q_lora")
+    tensors = {f"{key}.down.weight": layer.down, f"{key}.up.weight": layer.up, f"{key}.alpha": torch.tensor(8.0)}
+    save_file(tensors, tmp_path / "lora.safetensors")
+    fused = build("unet", with_loras(checkpoint, Lora(tmp_path / "lora.safetensors")))
+    torch.testing.assert_close(weight(fused, target), weight(networks["unet"], target) + layer.delta)
+
+
 # What is not a LoRA of this base
 
+ATTENTION = "down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
+UNET = f"lora_unet_{ATTENTION}"
+PAIR = {f"{UNET}.lora_down.weight": torch.ones(2, 32), f"{UNET}.lora_up.weight": torch.ones(32, 2)}
+TWO = torch.ones(2, 2)
+FOREIGN = {
+    "LoHa": {f"{UNET}.{part}": TWO for part in ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")},
+    "LoKr": {f"{UNET}.lokr_w1": TWO, f"{UNET}.lokr_w2": TWO},
+    r"\(IA\)³": {f"{UNET}.weight": TWO, f"{UNET}.on_input": torch.tensor(True)},
+    "GLoRA": {f"{UNET}.{part}.weight": TWO for part in ("a1", "a2", "b1", "b2")},
+    "OFT": {f"{UNET}.oft_blocks": TWO},
+    "DoRA": PAIR | {f"{UNET}.dora_scale": torch.ones(1, 32)},
+    "Tucker": PAIR | {f"{UNET}.lora_mid.weight": torch.ones(2, 2, 3, 3)},
+    "whole weights": PAIR | {f"{UNET}.diff_b": torch.ones(32)},
+    "biases": {"unet.conv_in.lora_A.weight": TWO, "unet.conv_in.lora_B.weight": TWO, "unet.conv_in.lora_B.bias": TWO},
+    "textual inversion": {"clip_l": torch.ones(1, 64), "clip_g": torch.ones(1, 64)},
+    "holds one": PAIR | {"bundle_emb.cat.clip_l": torch.ones(1, 64)},
+    "whole checkpoint": {"model.diffusion_model.out.2.weight": TWO},
+    "PEFT's own names": {
+        "base_model.model.mid_block.lora_A.weight": TWO,
+        "base_model.model.mid_block.lora_B.weight": TWO,
+    },
+    "SD 1 or 2": {"lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight": TWO},
+    "diffusion transformer": {"lora_unet_double_blocks_0_img_attn_proj.lora_down.weight": TWO},
+    r"a diffusion transformer .* \(transformer": {"transformer.blocks.0.lora_A.weight": TWO},
+    "holds unet.mid_block.weight": {"unet.mid_block.weight": TWO},
+    "holds no tensors": {},
+    f"{UNET}.lora_up.weight and .* different ranks": PAIR | {f"{UNET}.lora_up.weight": torch.ones(32, 3)},
+    f"{UNET}.lora_down.weight lacks the layer's other": {f"{UNET}.lora_down.weight": TWO},
+    f"{UNET}.lora_up.weight lacks the layer's other": {f"{UNET}.lora_up.weight": TWO},
+    "x.alpha belongs to no layer": PAIR | {"lora_unet_x.alpha": torch.tensor(1.0)},
+    "lora_up.weight holds NaN": PAIR | {f"{UNET}.lora_up.weight": torch.full((32, 2), math.nan)},
+    "alpha holds NaN or infinite": PAIR | {f"{UNET}.alpha": torch.tensor(math.inf)},
+    "of type torch.int8": PAIR | {f"{UNET}.lora_up.weight": torch.ones(32, 2, dtype=torch.int8)},
+    "its layer for .* is 32×320, there it is 32×32": PAIR | {f"{UNET}.lora_down.weight": torch.ones(2, 320)},
+    "a layer for .*attn1.to_q, which is not there": {
+        k.replace("blocks_0_attn", "blocks_9_attn"): v for k, v in PAIR.items()
+    },
+}
 
-def _bad_files(folder: Path, layers: dict) -> dict[str, Path]:
-    half = {"unet": {"down_blocks.1.attentions.0.transformer_blocks.9.attn1.to_q": layers["unet"][TARGETS["unet"][0]]}}
-    paths = {name: folder / f"{name}.safetensors" for name in ("text", "other", "dora", "shape", "nan", "unknown")}
-    paths["text"].write_text("no tensors")
-    save_file({"transformer.blocks.0.lora_A.weight": torch.ones(2, 2)}, paths["other"])
-    save_file({"lora_unet_x.dora_scale": torch.ones(2), "lora_unet_x.lora_down.weight": torch.ones(2)}, paths["dora"])
-    wrong = {TARGETS["unet"][0]: Layer(torch.randn(2, 5), torch.randn(7, 2), 1.0)}
-    diffusers_file(paths["shape"], {"unet": wrong})
-    broken = layers["unet"][TARGETS["unet"][0]]
-    diffusers_file(paths["nan"], {"unet": {TARGETS["unet"][0]: dataclasses.replace(broken, alpha=math.nan)}})
-    kohya_file(paths["unknown"], half | {"text_encoder": layers["text_encoder"]})
-    return paths
+
+@pytest.mark.parametrize("message", list(FOREIGN))
+def test_what_cannot_be_fused_whole_is_refused_before_the_first_engine(
+    checkpoint: Checkpoint, tmp_path: Path, message: str
+) -> None:
+    """One tensor that would be left out is enough."""
+    file = tmp_path / "lora.safetensors"
+    save_file({key: tensor.clone() for key, tensor in FOREIGN[message].items()}, file)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        check_loras(with_loras(checkpoint, Lora(file)))
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"),
+    ("content", "message"),
     [
-        ("text", "cannot be read"),
-        ("other", "is not a LoRA of SDXL"),
-        ("dora", "is a DoRA"),
-        ("shape", "does not fit base/unet"),
-        ("nan", "NaN"),
-        ("unknown", "does not fit base/unet"),
+        (b"no tensors", "cannot be read"),
+        (b"", "cannot be read"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
     ],
 )
-def test_what_does_not_fit_names_the_file(
-    checkpoint: Checkpoint, layers: dict, tmp_path: Path, kind: str, message: str
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_a_file_that_cannot_be_read_is_named(
+    checkpoint: Checkpoint, tmp_path: Path, content: bytes, message: str, suffix: str
 ) -> None:
-    file = _bad_files(tmp_path, layers)[kind]
-    with pytest.raises(CheckpointError, match=message) as caught:
-        build("unet", with_loras(checkpoint, Lora(file)))
-    assert str(file) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    file = tmp_path / f"lora.{suffix}"
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"{file}.*{message}"):
+        check_loras(with_loras(checkpoint, Lora(file)))
+
+
+def test_a_torn_file_is_named(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    file = tmp_path / "lora.safetensors"
+    save_file(PAIR, file)
+    file.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        check_loras(with_loras(checkpoint, Lora(file)))
+
+
+def test_an_export_looks_at_its_loras_first(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    file = tmp_path / "lora.safetensors"
+    save_file({key: tensor.clone() for key, tensor in FOREIGN["LoHa"].items()}, file)
+    with pytest.raises(CheckpointError, match="LoHa"):
+        Export(with_loras(checkpoint, Lora(file)), tmp_path / "out")
+
+
+def test_loras_that_fit_pass(checkpoint: Checkpoint, layers: dict, tmp_path: Path) -> None:
+    for write in (diffusers_file, kohya_file):
+        check_loras(with_loras(checkpoint, Lora(write(tmp_path / f"{write.__name__}.safetensors", layers))))
 
 
 def test_a_lora_with_one_layer_too_many_is_refused(checkpoint: Checkpoint, layers: dict, tmp_path: Path) -> None:
@@ -267,7 +333,7 @@ def test_a_lora_with_one_layer_too_many_is_refused(checkpoint: Checkpoint, layer
     }
     for write in (diffusers_file, kohya_file):
         file = write(tmp_path / "lora.safetensors", {"unet": layers["unet"] | extra})
-        with pytest.raises(CheckpointError, match="5 places, 4 exist"):
+        with pytest.raises(CheckpointError, match=r"blocks\.9\.attn1\.to_q, which is not there"):
             build("unet", with_loras(checkpoint, Lora(file)))
 
 
