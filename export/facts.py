@@ -1,15 +1,12 @@
 """What a checkpoint says about the shapes of its networks; no weights are read into memory."""
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from transformers import AutoImageProcessor, BaseImageProcessor
-
 from .checkpoint import Checkpoint, load_ip_adapter
+from .depth import DepthInput, depth_input, is_distance
 from .errors import CheckpointError
 from .face_inputs import detector_sides, recognizer_rows
 
@@ -23,14 +20,6 @@ class Residual:
 
     channels: int
     level: int
-
-
-@dataclass(frozen=True)
-class DepthInput:
-    """Input of the depth estimator: fixed (height, width), or any multiples of ``multiple`` pixels."""
-
-    multiple: int
-    fixed_size: tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -55,6 +44,8 @@ class Facts:
     detector_is_fixed: bool
     recognizer_rows: int | None
     min_side: int
+    depth_is_distance: bool = False
+    """Whether the depth estimator's larger values are farther (metres); else nearer (inverse depth)."""
 
     @property
     def cross_attention_width(self) -> int:
@@ -68,6 +59,7 @@ def read_facts(checkpoint: Checkpoint) -> Facts:
     unet, vae, text, text_2 = (
         checkpoint.config(base / name) for name in ("unet", "vae", "text_encoder", "text_encoder_2")
     )
+    depth = checkpoint.config(checkpoint.depth)
     vae_factor = 2 ** (len(vae["block_out_channels"]) - 1)
     projector = load_ip_adapter(checkpoint)["image_proj"]
     sides = detector_sides(checkpoint.face_detector)
@@ -83,7 +75,8 @@ def read_facts(checkpoint: Checkpoint) -> Facts:
         residuals=unet_residuals(unet),
         middle=Residual(unet["block_out_channels"][-1], len(unet["block_out_channels"]) - 1),
         depth_net_reads_text=_reads_text(checkpoint.config(checkpoint.controlnet_depth)),
-        depth_input=_depth_input(checkpoint),
+        depth_is_distance=is_distance(checkpoint.depth, depth),
+        depth_input=depth_input(checkpoint.depth, depth),
         face_token_count=projector["latents"].shape[1],
         face_embedding_width=projector["proj_in.weight"].shape[1],
         detector_sides=sides,
@@ -135,24 +128,6 @@ def _reads_text(config: dict[str, Any]) -> bool:
     layers = _per_block(config.get("transformer_layers_per_block", 1), len(down))
     blocks = [*zip(down, layers, strict=True), (middle, layers[-1])]
     return any("CrossAttn" in block and bool(count) for block, count in blocks)
-
-
-def _depth_input(checkpoint: Checkpoint) -> DepthInput:
-    """Ask the checkpoint's own processor: it may keep a picture's proportions, or resize, crop or pad it."""
-    config = checkpoint.config(checkpoint.depth)
-    backbone = config.get("backbone_config") or config
-    processor = AutoImageProcessor.from_pretrained(checkpoint.depth, backend="pil")
-    grids = [getattr(processor, name, None) for name in ("ensure_multiple_of", "size_divisor")]
-    multiple = math.lcm(backbone.get("patch_size") or config.get("patch_size") or 16, *(g for g in grids if g))
-    sizes = {processed_size(processor, height, width) for height, width in ((192, 256), (256, 192), (320, 320))}
-    return DepthInput(multiple, sizes.pop() if len(sizes) == 1 else None)
-
-
-def processed_size(processor: BaseImageProcessor, height: int, width: int) -> tuple[int, int]:
-    """Return the (height, width) in pixels that ``processor`` makes of a picture of this size."""
-    black = np.zeros((height, width, 3), np.uint8)
-    height, width = np.shape(processor(images=black, return_tensors="np")["pixel_values"])[2:]
-    return height, width
 
 
 def _check_fit(checkpoint: Checkpoint, facts: Facts, unet: dict[str, Any]) -> None:

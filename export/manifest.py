@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from insta_depth_shared.manifest import (
     Defaults,
+    DepthFacts,
     FaceFacts,
     ImageFacts,
     LatentFacts,
@@ -74,6 +75,7 @@ def make_manifest(
             token_count=facts.face_token_count,
             detector_sizes=list(facts.detector_sides),
         ),
+        depth=DepthFacts(is_distance=facts.depth_is_distance),
         scheduler=schedulers.config,
         schedulers=list(schedulers.offered),
         denoise_step_inputs={n: np.dtype(t.dtype or precision.io_dtype).name for n, t in inputs.items()},

@@ -1,4 +1,4 @@
-"""A transformers depth-estimation model (DPT, Depth Anything)."""
+"""A transformers depth-estimation model (Depth Anything, DPT, GLPN)."""
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ class DepthEstimator(nn.Module):
             model.head = _AnySizeHead(model.head)
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """pixel_values (B, 3, h, w) → predicted_depth (B, h', w'), larger = nearer."""
+        """pixel_values (B, 3, h, w) → predicted_depth (B, h', w'), as the checkpoint means it: see `Facts`."""
         return self.model(pixel_values).predicted_depth
 
 

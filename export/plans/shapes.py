@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from insta_depth_shared.manifest import ImageFacts, TextFacts
 from transformers import BaseImageProcessor
 
+from ..depth import processed_size
 from ..engines import Engine, Tensor
 from ..errors import ExportError
-from ..facts import CELL_PX, Facts, processed_size
+from ..facts import CELL_PX, Facts
 
 Range = tuple[int, int, int]
 """The smallest, the most usual and the largest value: TensorRT's min, opt and max."""

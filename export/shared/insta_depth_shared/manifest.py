@@ -63,6 +63,13 @@ class FaceFacts:
 
 
 @dataclass(frozen=True)
+class DepthFacts:
+    """``is_distance``: whether the depth estimator's larger values are farther (metres) or nearer."""
+
+    is_distance: bool = False
+
+
+@dataclass(frozen=True)
 class Defaults:
     """Values of the attributes that a request leaves out."""
 
@@ -100,6 +107,7 @@ class Manifest:
     max_rows: int = 16
     """Rows that the engines of ``denoise_step`` take in one call."""
     defaults: Defaults = field(default_factory=Defaults)
+    depth: DepthFacts = field(default_factory=DepthFacts)
 
     def save(self, folder: Path) -> None:
         """Write the manifest into ``folder``."""
@@ -115,8 +123,9 @@ class Manifest:
             "text": TextFacts,
             "face": FaceFacts,
             "defaults": Defaults,
+            "depth": DepthFacts,
         }
-        return cls(**content | {name: part(**content[name]) for name, part in parts.items()})
+        return cls(**content | {name: part(**content[name]) for name, part in parts.items() if name in content})
 
     @property
     def numpy_dtype(self) -> str:

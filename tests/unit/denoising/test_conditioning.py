@@ -78,6 +78,21 @@ def test_flat_depth_is_zeros() -> None:
     assert not depth_picture(torch.full((1, 3, 4), 2.5), 30, 40).any()
 
 
+def test_distances_are_inverted_so_that_near_is_bright() -> None:
+    """The picture is that of an estimator of inverse depth, which ControlNet-Depth learnt from."""
+    metres = torch.tensor([[[1.0, 2.0], [4.0, 5.0]]])
+    from_metres = depth_picture(metres, 2, 2, is_distance=True)
+    torch.testing.assert_close(from_metres[0], (1 / metres[0] - 0.2) / 0.8)
+    torch.testing.assert_close(from_metres, depth_picture(1 / metres, 2, 2))
+
+
+def test_a_distance_of_zero_is_near_and_no_infinity() -> None:
+    near = depth_picture(torch.tensor([[[0.0, 0.05], [1.0, 1e6]]]), 2, 2, is_distance=True)[0]
+    assert near[0].tolist() == [1, 1]
+    assert near[1, 1] == 0
+    assert not depth_picture(torch.zeros(1, 2, 2), 2, 2, is_distance=True).any()
+
+
 def test_the_depth_processor_does_as_its_file_says(tmp_path: Path) -> None:
     config = {
         "image_processor_type": "DPTImageProcessor",

@@ -1,6 +1,7 @@
 """The story of one request, over fakes."""
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from denoising import Generated, Generation, Settings
 from denoising.conditioning import draw_face_keypoints
 from insta_depth_shared.errors import Cancelled, InvalidInput, NoFace, Overloaded, TooLarge
+from insta_depth_shared.manifest import DepthFacts
 
 from tests.unit.denoising.fakes import (
     RED,
@@ -248,3 +250,14 @@ async def test_the_two_largest_never_run_at_once(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(studio.networks, "call", slow_call)
     await asyncio.gather(*(studio.generate(seed=seed, num_inference_steps=4) for seed in range(4)))
     assert most == 1
+
+
+async def test_distances_become_the_opposite_depth() -> None:
+    """The fake estimator's values grow from the first pixel to the last."""
+    nearness, distance = Studio(), Studio()
+    facts = DepthFacts(is_distance=True)
+    distance.generation._manifest = dataclasses.replace(distance.generation._manifest, depth=facts)
+    for studio, nearest in ((nearness, (-1, -1)), (distance, (0, 0))):
+        await studio.generate()
+        depth = studio.step_inputs()["depth"][0, 0]
+        assert depth[nearest] == depth.max() == 1

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from export.checkpoint import Checkpoint, load_ip_adapter
+from export.depth import DepthInput
 from export.errors import CheckpointError
-from export.facts import DepthInput, read_facts
+from export.facts import read_facts
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_prompts_are_as_long_as_the_tokenizers_say(copy):
 
 
 @pytest.mark.parametrize(("processor", "expected"), [
-    ({"keep_aspect_ratio": True, "ensure_multiple_of": 14}, DepthInput(112, None)),
+    ({"keep_aspect_ratio": True, "ensure_multiple_of": 32}, DepthInput(32, None)),
     ({"keep_aspect_ratio": False, "ensure_multiple_of": 32}, DepthInput(32, (96, 96))),
 ])  # fmt: skip
 def test_the_depth_estimators_input_is_what_its_processor_makes(copy, processor, expected):

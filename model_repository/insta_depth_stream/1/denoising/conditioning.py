@@ -52,12 +52,22 @@ def size_ids(height_px: int, width_px: int) -> np.ndarray:
     return np.array([height_px, width_px, 0, 0, height_px, width_px], np.float32)
 
 
-def depth_picture(predicted_depth: torch.Tensor, height_px: int, width_px: int) -> torch.Tensor:
+NEAREST_M, FARTHEST_M = 0.1, 250.0
+"""Distances outside are taken for these, as Depth Pro's own command line does (apple/ml-depth-pro)."""
+
+
+def depth_picture(
+    predicted_depth: torch.Tensor, height_px: int, width_px: int, is_distance: bool = False
+) -> torch.Tensor:
     """Return (3, H, W) float32 in [0, 1], near = 1, from the estimator's (1, h, w) of any float type.
 
+    ``is_distance``: the prediction is in metres, else it is inverse depth. ControlNet-Depth learnt from MiDaS's
+    inverse depth, up to scale and shift, so that distances are inverted rather than subtracted.
     A flat prediction, which has no nearest point, gives zeros. The result lies where the prediction does.
     """
     depth = predicted_depth.float()
+    if is_distance:
+        depth = 1 / depth.clamp(NEAREST_M, FARTHEST_M)
     # Asked before resizing, which adds rounding noise, and without waiting for the device to answer.
     is_flat = depth.amin() == depth.amax()
     size = (height_px, width_px)

@@ -209,7 +209,9 @@ class Generation:
         pixel_values = await asyncio.to_thread(self._depth_processor, picture)
         async with self._large_activations:
             predicted = await predict_depth(self._networks, pixel_values, self._dtype, self._device)
-        return await asyncio.to_thread(depth_picture, predicted, *picture.shape[:2])
+        height_px, width_px = picture.shape[:2]
+        is_distance = self._manifest.depth.is_distance
+        return await asyncio.to_thread(depth_picture, predicted, height_px, width_px, is_distance)
 
     async def _denoise(
         self, request: GenerationRequest, scheduler: Any, conditioning: Conditioning, audience: Audience
