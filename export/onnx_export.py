@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from torch import nn
@@ -23,31 +24,41 @@ LARGEST = {"rows": 32, "height": 64, "width": 64, "tokens": 77 * 64, "depth_heig
 
 
 class _CastAtBorder(nn.Module):
-    """Gives a bf16 network fp32 inputs and outputs, since neither numpy nor Triton's clients know bf16.
+    """Gives a network inputs and outputs of another float type than its own.
 
-    What the table wants in fp32 stays so: bf16 would round the timestep 981 to 980.
+    What the table wants in one type stays so: bf16 would round the timestep 981 to 980.
     """
 
-    def __init__(self, module: nn.Module, engine: Engine) -> None:
+    def __init__(self, module: nn.Module, engine: Engine, inside: torch.dtype, outside: torch.dtype) -> None:
         super().__init__()
         self.module = module
-        self.is_cast = [tensor.dtype is None for tensor in engine.inputs]
+        self.inside, self.outside = inside, outside
+        self.is_input_cast = [tensor.dtype is None for tensor in engine.inputs]
+        self.is_output_cast = [tensor.dtype is None for tensor in engine.outputs]
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """fp32 → bf16 → the network → fp32."""
-        cast = [x.bfloat16() if is_cast else x for x, is_cast in zip(inputs, self.is_cast, strict=True)]
-        outputs = self.module(*cast)
+        """``outside`` → ``inside`` → the network → ``outside``."""
+        outputs = self.module(*_cast(inputs, self.is_input_cast, self.inside))
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        return tuple(y.float() if y.dtype is torch.bfloat16 else y for y in outputs)
+        return tuple(_cast(outputs, self.is_output_cast, self.outside))
 
 
-def export_onnx(module: nn.Module, engine: Engine, path: Path, precision: Precision) -> None:
-    """Write ``module`` as ``path``; the weights of a large one go to files beside it.
+def _cast(tensors: tuple[torch.Tensor, ...], is_cast: list[bool], dtype: torch.dtype) -> list[torch.Tensor]:
+    return [x.to(dtype) if cast else x for x, cast in zip(tensors, is_cast, strict=True)]
 
+
+def export_onnx(
+    module: nn.Module, engine: Engine, path: Path, precision: Precision, io_dtype: np.dtype | None = None
+) -> None:
+    """Write ``module``, which is in ``precision``, as ``path``; the weights of a large one go to files beside it.
+
+    ``io_dtype``: the float type of its inputs and outputs; None: the precision's own. The file casts where they differ.
     The network is traced, not run, so fp16 costs no more than fp32 on a CPU.
     """
-    sample = sample_inputs(engine, engine.sizes[0], precision.io_dtype)
-    module = _CastAtBorder(module, engine) if precision is Precision.BF16 else module
+    io_dtype = io_dtype or precision.io_dtype
+    sample = sample_inputs(engine, engine.sizes[0], io_dtype)
+    inside, outside = precision.torch_dtype, torch.float16 if io_dtype == np.float16 else torch.float32
+    module = _CastAtBorder(module, engine, inside, outside) if inside is not outside else module
     with _quiet(), torch.no_grad():
         program: torch.onnx.ONNXProgram | None = torch.onnx.export(
             module,

@@ -43,8 +43,13 @@ def open_session(path: Path) -> ort.InferenceSession:
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def check_module(module: nn.Module, engine: Engine, path: Path, precision: Precision) -> Iterator[ParityRow]:
-    """Yield a row for each size of the table. The module runs in fp32: fp16 is very slow on a CPU."""
+def check_module(
+    module: nn.Module, engine: Engine, path: Path, precision: Precision, io_dtype: np.dtype | None = None
+) -> Iterator[ParityRow]:
+    """Yield a row for each size of the table. The module runs in fp32: fp16 is very slow on a CPU.
+
+    ``io_dtype``: the float type of the file's inputs and outputs; None: the precision's own.
+    """
     reference = module.float()
 
     def run(inputs: Arrays) -> list[np.ndarray]:
@@ -53,7 +58,7 @@ def check_module(module: nn.Module, engine: Engine, path: Path, precision: Preci
             outputs = reference(*tensors)
         return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
-    yield from _rows(run, engine, path, precision)
+    yield from _rows(run, engine, path, precision, io_dtype or precision.io_dtype)
 
 
 def check_face_model(source: Path, engine: Engine, path: Path) -> Iterator[ParityRow]:
@@ -69,13 +74,15 @@ def check_face_model(source: Path, engine: Engine, path: Path) -> Iterator[Parit
         outputs = zip(ranks, zip(*rows, strict=True), strict=True)
         return [np.concatenate([y if y.ndim == rank else y[None] for y in ys]) for rank, ys in outputs]
 
-    yield from _rows(run, engine, path, Precision.FP32)
+    yield from _rows(run, engine, path, Precision.FP32, Precision.FP32.io_dtype)
 
 
-def _rows(reference: Reference, engine: Engine, path: Path, precision: Precision) -> Iterator[ParityRow]:
+def _rows(
+    reference: Reference, engine: Engine, path: Path, precision: Precision, io_dtype: np.dtype
+) -> Iterator[ParityRow]:
     session = _session_to_check(engine, path, precision)
     for sizes in engine.sizes:
-        inputs = sample_inputs(engine, sizes, precision.io_dtype)
+        inputs = sample_inputs(engine, sizes, io_dtype)
         outputs = zip(session.run(None, dict(inputs)), reference(inputs), strict=True)
         error = max(relative_error(actual, expected) for actual, expected in outputs)
         shapes = "×".join(str(n) for n in next(iter(inputs.values())).shape)

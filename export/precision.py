@@ -9,7 +9,7 @@ import torch
 
 
 class Precision(str, Enum):
-    """Float type of an engine's weights and of its float inputs and outputs.
+    """Float type of an engine's weights and of what it computes.
 
     ``fp8`` is an fp16 engine whose matrix products and convolutions are quantised on the way to TensorRT.
     """
@@ -27,13 +27,19 @@ class Precision(str, Enum):
 
     @property
     def io_dtype(self) -> np.dtype:
-        """The type at the engine's border; numpy has no bf16, so bf16 engines cast inside."""
+        """The type of the tensors between the engines of a repository that is mostly of this precision.
+
+        numpy has no bf16, so there it is float32.
+        """
         return np.dtype(np.float16 if self.torch_dtype is torch.float16 else np.float32)
 
 
 @dataclass(frozen=True)
 class Precisions:
-    """The precision of most engines, and of those that differ from it, by name."""
+    """The precision of most engines, and of those that differ from it, by name.
+
+    Whatever an engine's own is, it takes and gives the type of most: ``most.io_dtype``.
+    """
 
     most: Precision = Precision.FP32
     others: Mapping[str, Precision] = field(default_factory=dict)

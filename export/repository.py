@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from google.protobuf import text_format
+from insta_depth_shared.manifest import FILE_NAME as MANIFEST
 from transformers import AutoImageProcessor
 from tritonclient.grpc import model_config_pb2
 
@@ -23,6 +24,7 @@ from .facts import Facts, read_facts, save_facts
 from .manifest import Preview, Sides, image_facts, make_manifest, offers
 from .networks.build import build_network, network_precision
 from .networks.lora import NETWORKS as LORA_NETWORKS
+from .networks.lora import check_loras
 from .networks.vae_decoder import VaeDecoder
 from .onnx_export import export_onnx
 from .parity import ParityRow, check_face_model, check_module
@@ -45,8 +47,6 @@ PREVIEW = "preview.json"
 FACTS = "facts.json"
 PUBLISHED_AS_ONNX = ("face_detector", "face_recognizer")
 TAKING_REQUESTS = ("insta_depth", "insta_depth_stream")
-OF_FIXED_BORDER = ("vae_decoder",)
-"""Engines whose inputs and outputs have the same types in every precision."""
 
 Report = Callable[[str, str], None]
 """Called with an engine's name and what happens to it."""
@@ -71,6 +71,20 @@ class Export:
         if unknown:
             raise ExportError(f"--only: unknown {sorted(unknown)}; the engines are {sorted(self.table)}")
         check_precisions(self.precisions, self.table)
+        self._check_only()
+        check_loras(self.checkpoint)
+
+    def _check_only(self) -> None:
+        """The engines that stay and those that are made anew have to exchange tensors of one type."""
+        path, io_dtype = self.output / "insta_depth_stream" / VERSION / MANIFEST, self.precisions.most.io_dtype
+        if not self.only or not path.exists():
+            return
+        kept = Precision(json.loads(path.read_text(encoding="utf-8"))["precision"]).io_dtype
+        if kept != io_dtype:
+            raise ExportError(
+                f"--precision: the engines of {self.output} exchange {kept}, with --only the new ones would exchange "
+                f"{io_dtype}; leave --only out, or name the engine, as in fp32,unet=fp16"
+            )
 
     def run(self, report: Report) -> Iterator[ParityRow]:
         """Export what is out of date, one network at a time, then add the Python models.
@@ -130,8 +144,9 @@ class Export:
             return
         precision = self._precision(name)
         module = build_network(name, self.checkpoint, self.facts, precision)
-        export_onnx(module, engine, path, precision)
-        yield from self._checked(check_module(module, engine, path, precision), report)
+        io_dtype = self.precisions.most.io_dtype
+        export_onnx(module, engine, path, precision, io_dtype)
+        yield from self._checked(check_module(module, engine, path, precision, io_dtype), report)
         if isinstance(module, VaeDecoder):
             self._fit_preview(module, staging)
 
@@ -166,7 +181,8 @@ class Export:
             status = path.stat()
             digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
         precision = self._precision(name)
-        digest.update(f"{self.table[name]} {precision} {self.verify}".encode())
+        io_dtype = self.precisions.most.io_dtype
+        digest.update(f"{self.table[name]} {precision} {io_dtype} {self.verify}".encode())
         loras = [f"{lora.file.name}:{lora.scale}" for lora in _loras(name, self.checkpoint)]
         digest.update(" ".join(loras).encode())
         noted = {"loras": ", ".join(loras)} if loras else {}
@@ -254,16 +270,11 @@ def check_precisions(precisions: Precisions, table: Mapping[str, Engine]) -> Non
     """Raise `ExportError` for precisions that no repository can have."""
     if Precision.FP8 in (precisions.most, *precisions.others.values()):
         raise ExportError("--precision: fp8 is for `python -m export tensorrt`; ONNX engines are fp32, fp16 or bf16")
-    for name, precision in precisions.others.items():
+    for name in precisions.others:
         if name not in table:
             raise ExportError(f"--precision: unknown engine {name}; the engines are {sorted(table)}")
         if name in PUBLISHED_AS_ONNX:
             raise ExportError(f"--precision: {name} is published as ONNX and stays as it is")
-        if name not in OF_FIXED_BORDER and precision.io_dtype != precisions.most.io_dtype:
-            raise ExportError(
-                f"--precision: {name} in {precision.value} would take and give {precision.io_dtype}, "
-                f"while its neighbours in {precisions.most.value} take and give {precisions.most.io_dtype}"
-            )
 
 
 def exported_precision(repository: Path, name: str) -> Precision:

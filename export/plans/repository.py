@@ -129,7 +129,8 @@ class PlanRepository:
             if precision.value != exported[name]:
                 raise ExportError(
                     f"--precision: {name} can't become {precision.value}: it was exported in {exported[name]}, which a "
-                    f"strongly typed plan keeps (fp8 is for {', '.join(step_engine_names())} exported in fp16)"
+                    f"strongly typed plan keeps; `python -m export onnx --precision …` changes it "
+                    f"(fp8 is for {', '.join(step_engine_names())} exported in fp16)"
                 )
 
     def _plan(self, name: str, report: Report, on_progress: OnProgress | None) -> None:

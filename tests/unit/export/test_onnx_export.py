@@ -37,8 +37,9 @@ def test_a_network_is_exported_in_the_precision_asked_for(checkpoint, tmp_path, 
 
 
 def test_a_timestep_is_not_rounded_to_bf16():
-    step = Engine("step", (Tensor("sample", (ROWS, 4)), Tensor("timestep", (ROWS, 1), "float32")), ())
-    border = _CastAtBorder(lambda *inputs: inputs, step)
+    tensors = (Tensor("sample", (ROWS, 4)), Tensor("timestep", (ROWS, 1), "float32"))
+    step = Engine("step", tensors, tensors)
+    border = _CastAtBorder(lambda *inputs: inputs, step, torch.bfloat16, torch.float32)
     _, timestep = border(torch.zeros(1, 4), torch.tensor([[981.0]]))
     assert timestep.item() == 981
 
