@@ -39,6 +39,7 @@ class Attributes(RequiredAttributes, total=False):
     scheduler: str | None
     enhance_face_region: bool | None
     pose_without_face: str | None
+    max_side: int | None
     output_format: str | None
     output_quality: int | None
     preview: bool | None
@@ -85,6 +86,10 @@ class GenerationRequest:
     )
     pose_without_face: str | None = field(
         default=None, metadata=_sent_as("BYTES", "error, or depth_only: go on where the pose picture has no face")
+    )
+    max_side: int | None = field(
+        default=None,
+        metadata=_sent_as("INT32", "the picture's longer side: a multiple of 64, at most the server's own"),
     )
     output_format: str | None = field(default=None, metadata=_sent_as("BYTES", "jpeg, png or webp"))
     output_quality: int | None = field(default=None, metadata=_sent_as("INT32", "of jpeg and webp, 1 to 100"))

@@ -25,7 +25,7 @@ _MIB = 2**20
 _MAX_ROWS = 16
 _RESIDUALS_BYTES_A_ROW = 2 * 26_869_760
 """fp16 residuals of one SDXL ControlNet at 1024 x 1024: 107 MB a guided pair of rows."""
-_LARGEST_PICTURE = (1280 * 1024) / (1024 * 1024)
+_LARGEST_PICTURE = (1280 * 1280) / (1024 * 1024)
 _CONTROLNETS = 2
 _EVERYTHING_ELSE = 1.125
 """Latents, prompts, noise and pictures beside the residuals; they are small."""

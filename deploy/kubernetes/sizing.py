@@ -13,7 +13,7 @@ _MIB = 2**20
 _GB = 10**9
 
 # SDXL with InstantID, as large as a picture gets.
-_PIXELS = 1280 * 1024
+_PIXELS = 1280 * 1280
 _RGB = 3
 _LATENT_CELLS = _PIXELS // 64
 _LATENT_CHANNELS = 4
@@ -22,7 +22,7 @@ _TOKENS = 77
 _MAX_WINDOWS = 8
 _FACE_TOKENS = 16
 _DETECTOR_SIDE = 640
-_DEPTH_PIXELS = 518 * 672
+_DEPTH_PIXELS = 518 * 2072  # the shorter side is 518, the longer one up to four times that
 _PICTURES = 2
 _PROMPTS = 2
 _FP32 = 4

@@ -26,6 +26,7 @@ def test_an_attribute_takes_what_the_server_takes(attribute: Attribute):
     assert tuple(kind.get("enum", ())) == attribute.choices
     assert kind.get("minimum", float("-inf")) == attribute.minimum
     assert kind.get("maximum", float("inf")) == attribute.maximum
+    assert kind.get("multipleOf", 1) == attribute.multiple
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)

@@ -26,7 +26,9 @@ def infer(url: str, model: str, inputs: dict[str, np.ndarray], output: str) -> n
         return client.infer(model, tensors).as_numpy(output)
 
 
-def conditions_of(url: str, repository: Path, face: bytes, pose: bytes, region: bool) -> Conditions:
+def conditions_of(
+    url: str, repository: Path, face: bytes, pose: bytes, region: bool, max_side: int | None = None
+) -> Conditions:
     """Return what the server sees in the two pictures; ``region``: whether the face region is on."""
     orchestrator = repository / "insta_depth_stream" / "1"
     manifest = Manifest.load(orchestrator)
@@ -34,7 +36,7 @@ def conditions_of(url: str, repository: Path, face: bytes, pose: bytes, region: 
 
     def resized(data: bytes) -> np.ndarray:
         image = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-        return resize_for_model(image, sizes.min_side, sizes.max_side, sizes.multiple)
+        return resize_for_model(image, sizes.min_side, max_side or sizes.max_side, sizes.multiple)
 
     image = resized(pose)
     height, width = image.shape[:2]

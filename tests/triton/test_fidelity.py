@@ -1,6 +1,9 @@
 """The served picture against the published pipeline composed of diffusers' modules, on the same weights."""
 
+import io
+
 import pytest
+from PIL import Image
 
 from tests.psnr import psnr_db
 from tests.reference.pipeline import ReferencePipeline
@@ -38,6 +41,19 @@ def test_sixty_four_bit_seeds_mean_the_same_picture(make, see, reference):
     seed = 999_999_999_999_999
     served = make(prompt=PROMPT, seed=seed, enhance_face_region=False, num_inference_steps=4)
     assert psnr_db(served, reference(see(False), PROMPT, seed=seed, steps=4)) >= 50
+
+
+def test_a_request_may_ask_for_a_smaller_picture(make, server, miniature_repository, reference, face, pose):
+    served = make(prompt=PROMPT, seed=5, max_side=128, num_inference_steps=4)
+    seen = conditions_of(server.grpc_url, miniature_repository, face, pose, region=True, max_side=128)
+    assert max(served.shape) == 128
+    assert psnr_db(served, reference(seen, PROMPT, seed=5, steps=4)) >= 50
+
+
+def test_a_square_is_as_large_as_the_longest_side(make, face):
+    square = io.BytesIO()
+    Image.open(io.BytesIO(face)).resize((200, 200)).save(square, "PNG")
+    assert make(pose_image=square.getvalue(), num_inference_steps=4).shape == (192, 192, 3)
 
 
 @pytest.mark.parametrize("part", ["ip_adapter_scale", "identitynet_scale", "depth_scale"])

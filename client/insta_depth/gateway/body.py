@@ -28,6 +28,7 @@ def _flag(value: Any) -> Any:
 Whole = Annotated[int, BeforeValidator(_whole)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Quality = Annotated[int, Field(ge=1, le=100), BeforeValidator(_whole)]
+Side = Annotated[int, Field(ge=64, multiple_of=64), BeforeValidator(_whole)]
 Scale = Annotated[float, Field(ge=0, le=2)]
 Picture = Annotated[
     # not strict: JSON has no bytes, so they come as text
@@ -67,6 +68,9 @@ class GenerationBody(BaseModel):
     )
     pose_without_face: Literal["error", "depth_only"] | None = Field(
         None, description="Extension: what to do where the pose picture shows no face."
+    )
+    max_side: Side | None = Field(
+        None, description="Extension: longer side of the picture, from half the server's own up to it."
     )
     output_format: Literal["jpeg", "png", "webp"] | None = Field(None, description="Extension: the file's format.")
     output_quality: Quality | None = Field(None, description="Extension: quality of a jpeg or webp file.")
@@ -119,6 +123,7 @@ _WRONG = {
     "missing": "is required and missing",
     "greater_than_equal": "{value} is below the minimum {ge}",
     "less_than_equal": "{value} is above the maximum {le}",
+    "multiple_of": "{value} is not a multiple of {multiple_of}",
     "string_too_short": "is empty",
     "bytes_too_short": "is empty",
     "literal_error": "{value} is none of {expected}",

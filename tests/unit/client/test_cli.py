@@ -50,7 +50,7 @@ def test_options_become_attributes(files: Path) -> None:
     transport = FakeTransport()
     options = "--negative-prompt bad --num-inference-steps 4 --guidance-scale 1.5 --ip-adapter-scale 0.1"
     options += " --identitynet-scale 0.2 --depth-scale 0.3 --no-enhance-face-region --scheduler lcm"
-    options += " --pose-without-face depth_only --output-quality 80 --seed -1"
+    options += " --pose-without-face depth_only --output-quality 80 --seed -1 --max-side 640"
     assert run(transport, command(files, *options.split())) == 0
     asked = {name: value for name, value in vars(transport.requests[0]).items() if value is not None}
     assert asked == {
@@ -69,6 +69,7 @@ def test_options_become_attributes(files: Path) -> None:
         "pose_without_face": "depth_only",
         "output_format": "jpeg",
         "output_quality": 80,
+        "max_side": 640,
     }
 
 

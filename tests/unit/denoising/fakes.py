@@ -73,6 +73,7 @@ def make_request(**changes: Any) -> GenerationRequest:
         "scheduler": "euler",
         "enhance_face_region": True,
         "pose_without_face": "error",
+        "max_side": 128,
         "output_format": "png",
         "output_quality": 95,
         "preview": False,

@@ -127,6 +127,14 @@ async def test_the_conditioning_is_that_of_the_resized_pose_picture() -> None:
     assert inputs["region_mask"][0].sum() == 32 * 64
 
 
+async def test_both_pictures_have_the_size_that_the_request_asks_for() -> None:
+    studio = Studio()
+    generated = await studio.generate(max_side=64, face_image=picture(width=300, height=400))
+    assert opened(generated.image).shape == (64, 64, 3)
+    seen = [inputs["image"].shape for inputs in studio.networks.inputs_of("face_analysis")]
+    assert seen.count((64, 64, 3)) == 2
+
+
 async def test_the_face_region_can_be_left_alone() -> None:
     studio = Studio()
     await studio.generate(enhance_face_region=False)

@@ -4,7 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 from denoising import ATTRIBUTES, Settings, parse
-from insta_depth_shared.errors import InstaDepthError
+from insta_depth_shared.errors import InstaDepthError, InvalidInput
+from insta_depth_shared.manifest import ImageFacts
 
 from tests.unit.denoising.fakes import make_manifest, make_tensors
 
@@ -23,6 +24,7 @@ def error_of(tensors: dict[str, np.ndarray], **settings: int) -> str:
 
 def test_what_is_left_out_comes_from_the_manifest() -> None:
     request = parsed(make_tensors())
+    assert request.max_side == 128
     defaults = make_manifest().defaults
     assert request.negative_prompt is None
     assert request.seed == 7
@@ -43,6 +45,7 @@ def test_every_given_value_arrives() -> None:
         "scheduler": "unipc",
         "enhance_face_region": False,
         "pose_without_face": "depth_only",
+        "max_side": 64,
         "output_format": "webp",
         "output_quality": 1,
         "preview": True,
@@ -83,6 +86,17 @@ def test_an_error_names_field_value_and_limit(changes: dict[str, Any], message: 
 def test_a_long_prompt_is_too_large(field: str) -> None:
     expected = f"[TOO_LARGE] {field}: 11 characters are above the maximum 10"
     assert error_of(make_tensors(**{field: "x" * 11}), max_prompt_characters=10) == expected
+
+
+@pytest.mark.parametrize(("value", "limit"), [(576, "minimum 640"), (1344, "maximum 1280"), (64, "minimum 640")])
+def test_the_longer_side_s_limits_are_the_checkpoint_s(value: int, limit: str) -> None:
+    manifest = replace(make_manifest(), image=ImageFacts(1024, 1280))
+    with pytest.raises(InvalidInput, match=rf"^\[INVALID_INPUT\] max_side: {value} is .* the {limit}$"):
+        parse(make_tensors(max_side=value), manifest, Settings())
+
+
+def test_a_longer_side_between_two_multiples_is_refused() -> None:
+    assert error_of(make_tensors(max_side=100)) == "[INVALID_INPUT] max_side: 100 is not a multiple of 64"
 
 
 def test_an_input_of_several_values_is_refused() -> None:

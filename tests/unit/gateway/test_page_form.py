@@ -46,6 +46,7 @@ def test_an_untouched_form_asks_for_the_documented_attributes_only(form: dict[st
 def test_what_is_changed_is_asked_for(form: dict[str, Any]) -> None:
     changes = {"depth_scale": 0.0, "scheduler": "unipc", "enhance_face_region": False, "negative_prompt": "blur"}
     assert settings(form | changes).items() >= changes.items()
+    assert settings(form | {"max_side": 1024.0})["max_side"] == 1024
     assert settings(form | {"pose_without_face": True})["pose_without_face"] == "depth_only"
 
 

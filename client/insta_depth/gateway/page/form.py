@@ -40,6 +40,7 @@ EXTENSIONS: dict[str, Any] = {
     "scheduler": SERVERS_CHOICE,
     "enhance_face_region": True,
     "pose_without_face": False,
+    "max_side": None,
 }
 """Fields that the documented product lacks, with what the server takes where they are left out."""
 
@@ -55,6 +56,8 @@ def settings(form: Mapping[str, Any]) -> dict[str, Any]:
     changed = {name: form[name] for name, default in EXTENSIONS.items() if form[name] not in (None, default)}
     if "pose_without_face" in changed:
         changed["pose_without_face"] = "depth_only"
+    if "max_side" in changed:
+        changed["max_side"] = _whole(changed["max_side"])
     documented = {
         "prompt": form["prompt"] or "",
         "negative_prompt": form["negative_prompt"] or None,

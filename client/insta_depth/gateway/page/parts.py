@@ -104,6 +104,15 @@ def _advanced() -> dict[str, Any]:
         "pose_without_face": gr.Checkbox(
             EXTENSIONS["pose_without_face"], label="Go on where the pose picture shows no face"
         ),
+        "max_side": gr.Number(
+            EXTENSIONS["max_side"],
+            label="Longer side",
+            precision=0,
+            minimum=64,
+            step=64,
+            info="Pixels, a multiple of 64; empty is the server's largest.",
+            elem_id="max_side",
+        ),
     }
 
 

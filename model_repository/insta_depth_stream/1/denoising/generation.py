@@ -153,16 +153,16 @@ class Generation:
     async def _decode_pictures(self, request: GenerationRequest) -> list[SentPicture]:
         pictures = {"face_image": request.face_image, "pose_image": request.pose_image}
         return await asyncio.gather(
-            *(asyncio.to_thread(self._decode_picture, name, data) for name, data in pictures.items())
+            *(asyncio.to_thread(self._decode_picture, name, data, request.max_side) for name, data in pictures.items())
         )
 
-    def _decode_picture(self, name: str, data: bytes) -> SentPicture:
+    def _decode_picture(self, name: str, data: bytes, max_side: int) -> SentPicture:
         facts = self._manifest.image
         decode = partial(decode_picture, data, name, self._limits)
         picture = decode()
         if name == "pose_image":  # the depth estimator's engine ends there, and nothing else minds
             _check_proportions(picture, name, facts.max_aspect)
-        resized = resize_for_model(picture, facts.min_side, facts.max_side, facts.multiple)
+        resized = resize_for_model(picture, facts.min_side, max_side, facts.multiple)
         return SentPicture(resized, picture.shape[:2], decode)
 
     async def _condition(

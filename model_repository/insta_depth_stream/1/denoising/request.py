@@ -4,12 +4,12 @@ import math
 import reprlib
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from insta_depth_shared.errors import InvalidInput, TooLarge
-from insta_depth_shared.manifest import Manifest
+from insta_depth_shared.manifest import ImageFacts, Manifest
 from insta_depth_shared.pictures import WRITABLE
 
 from .schedulers import SCHEDULERS
@@ -33,6 +33,7 @@ class Attribute:
     minimum: float = -math.inf
     maximum: float = math.inf
     choices: tuple[str, ...] = ()
+    multiple: int = 1
 
 
 ATTRIBUTES = (
@@ -50,6 +51,7 @@ ATTRIBUTES = (
     Attribute("scheduler", "text", "TYPE_STRING"),  # the manifest says which names there are
     Attribute("enhance_face_region", "flag", "TYPE_BOOL"),
     Attribute("pose_without_face", "choice", "TYPE_STRING", choices=("error", "depth_only")),
+    Attribute("max_side", "whole", "TYPE_INT32", minimum=64, multiple=64),  # and the checkpoint's, see `_limited`
     Attribute("output_format", "choice", "TYPE_STRING", choices=WRITABLE),
     Attribute("output_quality", "whole", "TYPE_INT32", minimum=1, maximum=100),
     Attribute("preview", "flag", "TYPE_BOOL"),
@@ -76,6 +78,7 @@ class GenerationRequest:
     scheduler: str
     enhance_face_region: bool
     pose_without_face: str
+    max_side: int
     output_format: str
     output_quality: int
     preview: bool
@@ -91,8 +94,9 @@ def parse(tensors: Mapping[str, np.ndarray], manifest: Manifest, settings: Setti
 
     Raises `InvalidInput` or `TooLarge`; the message starts with the attribute's name.
     """
-    given = {item.name: _read(item, tensors[item.name]) for item in ATTRIBUTES if item.name in tensors}
-    values = {"negative_prompt": None, **asdict(manifest.defaults), **given}
+    attributes = [_limited(item, manifest.image) for item in ATTRIBUTES]
+    given = {item.name: _read(item, tensors[item.name]) for item in attributes if item.name in tensors}
+    values = {"negative_prompt": None, "max_side": manifest.image.max_side, **asdict(manifest.defaults), **given}
     for item in ATTRIBUTES:
         if item.is_required and item.name not in values:
             raise InvalidInput(f"{item.name}: is required and missing")
@@ -101,6 +105,13 @@ def parse(tensors: Mapping[str, np.ndarray], manifest: Manifest, settings: Setti
         values["seed"] = secrets.randbelow(MAX_SEED + 1)
     _check_scheduler(values["scheduler"], manifest.schedulers)
     return GenerationRequest(**values)
+
+
+def _limited(attribute: Attribute, image: ImageFacts) -> Attribute:
+    """Return the attribute with the checkpoint's own limits, where it has some."""
+    if attribute.name != "max_side":
+        return attribute
+    return replace(attribute, minimum=image.smallest_max_side, maximum=image.max_side, multiple=image.multiple)
 
 
 def _read(attribute: Attribute, tensor: np.ndarray) -> Any:
@@ -163,6 +174,8 @@ def _within_range(attribute: Attribute, value: float) -> float:
         raise InvalidInput(f"{attribute.name}: {shown} is below the minimum {low}")
     if value > attribute.maximum:
         raise InvalidInput(f"{attribute.name}: {shown} is above the maximum {high}")
+    if attribute.kind == "whole" and value % attribute.multiple:
+        raise InvalidInput(f"{attribute.name}: {shown} is not a multiple of {attribute.multiple}")
     return value
 
 
