@@ -13,6 +13,9 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from safetensors.torch import save_file
 
+from export.miniature.instantid import random_projector
+from export.miniature.plan import CheckpointPlan, ProjectorPlan, TextEncoderPlan
+
 # stabilityai/stable-diffusion-xl-base-1.0 and InstantX/InstantID, their config.json
 _SHARED: dict[str, Any] = {
     "block_out_channels": [320, 640, 1280],
@@ -53,7 +56,7 @@ def write_sdxl_checkpoint(folder: Path, donor: Path) -> None:
         (folder / part / "config.json").write_text(json.dumps(config), encoding="utf-8")
     for part in ("base/tokenizer", "base/tokenizer_2", "base/scheduler", "depth", "antelopev2"):
         shutil.copytree(donor / part, folder / part)
-    adapter = {"image_proj": _projector_shape_only(), "ip_adapter": dict(_face_attention(unet))}
+    adapter = {"image_proj": _projector(), "ip_adapter": dict(_face_attention(unet))}
     torch.save(adapter, folder / "instantid" / "ip-adapter.bin")
 
 
@@ -68,8 +71,13 @@ def _random(shape: torch.Size) -> torch.Tensor:
     return torch.randn(shape, dtype=torch.float32).mul_(0.02).half()
 
 
-def _projector_shape_only() -> dict[str, torch.Tensor]:
-    return {"latents": torch.zeros(1, 16, 1280), "proj_in.weight": torch.zeros(1280, 512)}
+def _projector() -> dict[str, torch.Tensor]:
+    plan = CheckpointPlan(
+        text_encoder=TextEncoderPlan(768, 12, 12, "quick_gelu", 768),
+        text_encoder_2=TextEncoderPlan(1280, 32, 20, "gelu", 1280),
+        projector=ProjectorPlan(width=1280, depth=4, heads=20),
+    )
+    return random_projector(plan)
 
 
 def _face_attention(unet: UNet2DConditionModel) -> Iterator[tuple[str, torch.Tensor]]:

@@ -5,8 +5,8 @@ import sys
 
 from rich.console import Console
 
+from .command_line import run_command
 from .commands import fetch, onnx, tensorrt, verify
-from .errors import ExportError
 
 _COMMANDS = (fetch, onnx, tensorrt, verify)
 
@@ -14,12 +14,7 @@ _COMMANDS = (fetch, onnx, tensorrt, verify)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = _parser().parse_args(arguments)
-    console = Console()
-    try:
-        return options.run(options, console)
-    except (ExportError, OSError) as error:
-        console.print(f"[red]export:[/] {error}", highlight=False)
-        return 1
+    return run_command("export", lambda: options.run(options, Console()))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoint import Checkpoint, load_ip_adapter
+from .checkpoint.files import read_object
 from .depth import DepthInput, depth_input, is_distance
 from .errors import CheckpointError
 from .face_inputs import detector_sides, recognizer_rows
 
 CELL_PX = 64
 """Heights and widths are multiples of this many pixels, as in InstantID's own resizing."""
+TIME_IDS = 6
+"""SDXL's sizes: of the original, of the crop's corner and of the target, two numbers each."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Facts:
 
 
 def read_facts(checkpoint: Checkpoint) -> Facts:
-    """Read the configs and check that the parts fit together; raises `CheckpointError` where they don't."""
+    """Read the configs of a checkpoint that `checks.check_checkpoint` has found good."""
     base = checkpoint.base
     unet, vae, text, text_2 = (
         checkpoint.config(base / name) for name in ("unet", "vae", "text_encoder", "text_encoder_2")
@@ -63,7 +66,7 @@ def read_facts(checkpoint: Checkpoint) -> Facts:
     vae_factor = 2 ** (len(vae["block_out_channels"]) - 1)
     projector = load_ip_adapter(checkpoint)["image_proj"]
     sides = detector_sides(checkpoint.face_detector)
-    facts = Facts(
+    return Facts(
         latent_channels=unet["in_channels"],
         vae_factor=vae_factor,
         levels=len(unet["block_out_channels"]),
@@ -71,10 +74,10 @@ def read_facts(checkpoint: Checkpoint) -> Facts:
         text_width_2=text_2["hidden_size"],
         pooled_width=text_2["projection_dim"],
         token_count=_token_count(checkpoint, text, text_2),
-        time_id_count=_time_id_count(unet, text_2["projection_dim"]),
+        time_id_count=TIME_IDS,
         residuals=unet_residuals(unet),
         middle=Residual(unet["block_out_channels"][-1], len(unet["block_out_channels"]) - 1),
-        depth_net_reads_text=_reads_text(checkpoint.config(checkpoint.controlnet_depth)),
+        depth_net_reads_text=reads_text(checkpoint.config(checkpoint.controlnet_depth)),
         depth_is_distance=is_distance(checkpoint.depth, depth),
         depth_input=depth_input(checkpoint.depth, depth),
         face_token_count=projector["latents"].shape[1],
@@ -82,25 +85,16 @@ def read_facts(checkpoint: Checkpoint) -> Facts:
         detector_sides=sides,
         detector_is_fixed=len(sides) == 1,
         recognizer_rows=recognizer_rows(checkpoint.face_recognizer),
-        min_side=unet.get("sample_size", 128) * vae_factor,
+        min_side=(unet.get("sample_size") or 128) * vae_factor,
     )
-    _check_fit(checkpoint, facts, unet)
-    return facts
 
 
 def _token_count(checkpoint: Checkpoint, *encoders: dict[str, Any]) -> int:
     """Tokens a prompt is padded to: the tokenizers say, as in diffusers; no more than the encoders can read."""
     configs = (checkpoint.base / name / "tokenizer_config.json" for name in ("tokenizer", "tokenizer_2"))
-    tokenizers = [json.loads(path.read_text(encoding="utf-8")) for path in configs]
+    tokenizers = [read_object(path) for path in configs]
     limits = [config["model_max_length"] for config in tokenizers if config.get("model_max_length")]
     return min([*limits, *(encoder.get("max_position_embeddings", 77) for encoder in encoders)])
-
-
-def _time_id_count(unet: dict[str, Any], pooled_width: int) -> int:
-    width = unet.get("projection_class_embeddings_input_dim")
-    if unet.get("addition_embed_type") != "text_time" or width is None:
-        raise CheckpointError("base/unet is not an SDXL UNet: addition_embed_type is not 'text_time'")
-    return (width - pooled_width) // unet["addition_time_embed_dim"]
 
 
 def _per_block(value: int | list[int], blocks: int) -> list[int]:
@@ -119,7 +113,7 @@ def unet_residuals(config: dict[str, Any]) -> tuple[Residual, ...]:
     return tuple(residuals)
 
 
-def _reads_text(config: dict[str, Any]) -> bool:
+def reads_text(config: dict[str, Any]) -> bool:
     """Whether a ControlNet has cross-attention; the published ``-small`` has none.
 
     A cross-attention block without transformer layers reads nothing.
@@ -128,26 +122,6 @@ def _reads_text(config: dict[str, Any]) -> bool:
     layers = _per_block(config.get("transformer_layers_per_block", 1), len(down))
     blocks = [*zip(down, layers, strict=True), (middle, layers[-1])]
     return any("CrossAttn" in block and bool(count) for block, count in blocks)
-
-
-def _check_fit(checkpoint: Checkpoint, facts: Facts, unet: dict[str, Any]) -> None:
-    width = unet["cross_attention_dim"]
-    if width != facts.cross_attention_width:
-        raise CheckpointError(
-            f"base/unet attends to tokens of width {width}, "
-            f"but the text encoders make {facts.text_width} + {facts.text_width_2}"
-        )
-    for name, path in (
-        ("IdentityNet", checkpoint.identitynet),
-        ("ControlNet-Depth", checkpoint.controlnet_depth),
-    ):
-        residuals = unet_residuals(checkpoint.config(path))
-        if residuals != facts.residuals:
-            raise CheckpointError(
-                f"{name} makes {len(residuals)} residuals {residuals}, the UNet takes {facts.residuals}"
-            )
-    if CELL_PX % (facts.vae_factor * 2 ** (facts.levels - 1)):
-        raise CheckpointError(f"a UNet of {facts.levels} levels does not divide pictures of {CELL_PX}-pixel cells")
 
 
 def save_facts(facts: Facts, path: Path) -> None:

@@ -15,6 +15,7 @@ from transformers import AutoImageProcessor
 from tritonclient.grpc import model_config_pb2
 
 from .checkpoint import Checkpoint, Lora
+from .checks import check_checkpoint, check_values
 from .engines import Engine, engine_table
 from .ensemble import NAME as ENSEMBLE
 from .ensemble import complete_config
@@ -42,6 +43,7 @@ _PACKAGE = Path(__file__).parent
 _CODE = (
     *(_PACKAGE / name for name in ("onnx_export.py", "face_models.py", "precision.py")),
     *sorted((_PACKAGE / "networks").glob("*.py")),
+    *(_PACKAGE / "checkpoint" / name for name in ("adapter.py", "weights.py")),
 )
 PREVIEW = "preview.json"
 FACTS = "facts.json"
@@ -64,6 +66,7 @@ class Export:
     verify: bool = True
 
     def __post_init__(self) -> None:
+        check_checkpoint(self.checkpoint, self.only)
         self.facts: Facts = read_facts(self.checkpoint)
         self.schedulers: Schedulers = read_schedulers(self.checkpoint.base)
         self.table: dict[str, Engine] = engine_table(self.facts)
@@ -89,20 +92,28 @@ class Export:
     def run(self, report: Report) -> Iterator[ParityRow]:
         """Export what is out of date, one network at a time, then add the Python models.
 
-        Raises `ParityError` after a network that differs from its module; that engine is not installed.
+        Raises `CheckpointError` before the first one where a weight of any is no number, `ParityError` after a
+        network that differs from its module; that engine is not installed.
         """
-        for name in self.table:
-            if not self.only or name in self.only:
-                yield from self._engine(name, report)
-                self._configure(name)
+        names = [name for name in self.table if not self.only or name in self.only]
+        for name in names:
+            if not self._is_up_to_date(name):
+                report(name, "checking its weights")
+                check_values(self.checkpoint, name, self._precision(name).torch_dtype)
+        for name in names:
+            yield from self._engine(name, report)
+            self._configure(name)
         if not self.only:
             self._assemble()
             plans = any(self.output.glob(f"*/{VERSION}/model.plan"))
             report(ENSEMBLE, "wired; for its plans run `python -m export tensorrt` again" if plans else "wired")
 
+    def _is_up_to_date(self, name: str) -> bool:
+        return _stamp(self.output / name) == self._fingerprint(name)
+
     def _engine(self, name: str, report: Report) -> Iterator[ParityRow]:
         folder, fingerprint = self.output / name, self._fingerprint(name)
-        if _stamp(folder) == fingerprint:
+        if self._is_up_to_date(name):
             report(name, "up to date")
             return
         report(name, "exporting")

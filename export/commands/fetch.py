@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..checkpoint import Checkpoint
+from ..checks import check_checkpoint
 from ..fetching.fetch import Fetch
 from ..fetching.hub import Hub
 from ..fetching.published import DEPTH_NETS, PARTS, published
@@ -57,6 +58,6 @@ def run(options: argparse.Namespace, console: Console) -> int:
         console.print("interrupted; run the same command again, and it goes on where it stopped")
         return 130
     if options.only == set(PARTS):
-        Checkpoint.at(options.output)
+        check_checkpoint(Checkpoint.at(options.output))
     console.print(f"{options.output}: everything is there and verified", highlight=False)
     return 0

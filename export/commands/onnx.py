@@ -65,14 +65,15 @@ def _lora(text: str) -> Lora:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Export what is out of date; show each engine's parity."""
     overrides = {part.replace("-", "_"): getattr(options, part.replace("-", "_")) for part in _PARTS}
-    export = Export(
-        checkpoint=Checkpoint.at(options.checkpoint, tuple(options.lora), **overrides),
-        output=options.output,
-        precisions=options.precision,
-        sides=Sides(options.min_side, options.max_side),
-        only=options.only,
-        verify=not options.no_verify,
-    )
+    with console.status("checking the checkpoint"):
+        export = Export(
+            checkpoint=Checkpoint.at(options.checkpoint, tuple(options.lora), **overrides),
+            output=options.output,
+            precisions=options.precision,
+            sides=Sides(options.min_side, options.max_side),
+            only=options.only,
+            verify=not options.no_verify,
+        )
     started, rows = time.monotonic(), []
     with console.status("") as status:
 

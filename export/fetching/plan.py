@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..checkpoint.weights import weight_file
 from .digest import digests
 from .errors import ChecksumMismatch, ForeignFile
 from .hub import Hub, Listing
 from .published import Published
 from .record import FileRecord, Record, SourceRecord
-from .selection import select, weight_form
+from .selection import select
 from .space import GB
 from .transfer import PARTIAL, file_record, partial_path
 
@@ -137,8 +138,8 @@ def _present(path: Path, digest: str, known: FileRecord | None) -> FileRecord | 
 def check_foreign(plans: Iterable[Plan], record: Record) -> None:
     """Raise `ForeignFile` for weights that export might take instead of the fetched ones."""
     wanted = {file.target for plan in plans for file in plan.wanted}
-    for folder in {Path(target).parent for target in wanted if weight_form(target)}:
+    for folder in {Path(target).parent for target in wanted if weight_file(target)}:
         for path in sorted((record.folder / folder).glob("*")):
             target = path.relative_to(record.folder).as_posix()
-            if weight_form(target) and target not in wanted and record.file(target) is None:
+            if weight_file(target) and target not in wanted and record.file(target) is None:
                 raise ForeignFile(f"{path} did not come from here, and export might take it: move it away")

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from ..command_line import run_command
 from .plan import CheckpointPlan
 from .training.everything import FULL, train_everything
 from .training.loop import Workplace
@@ -23,6 +24,10 @@ _FEWEST_PARTS = 8
 def main() -> int:
     """Write the checkpoint; DIR appears when it is complete."""
     options = _parse()
+    return run_command("export.miniature", lambda: _write(options))
+
+
+def _write(options: argparse.Namespace) -> int:
     console, started = Console(), time.monotonic()
     try:
         _train(options)

@@ -5,30 +5,21 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, ModelMixin, UNet2DConditionModel
-from diffusers.utils import logging as diffusers_logging
 from torch import nn
-from transformers import (
-    AutoModelForDepthEstimation,
-    CLIPTextModel,
-    CLIPTextModelWithProjection,
-    PreTrainedModel,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from ..checkpoint import Checkpoint, load_ip_adapter
 from ..facts import Facts
 from ..precision import Precision
 from .controlnet import ControlNetDepth, ControlNetDepthSmall, IdentityNet
-from .depth_estimator import DepthEstimator
+from .depth_estimator import DepthEstimator, depth_model
 from .face_attention import add_face_attention
 from .identity_projector import IdentityProjector
+from .loading import load_diffusers, load_transformers
 from .lora import fuse_loras
 from .text_encoder import TextEncoder, TextEncoder2
 from .unet import UNet
 from .vae_decoder import VaeDecoder
-
-diffusers_logging.disable_progress_bar()
-transformers_logging.disable_progress_bar()
 
 Builder = Callable[[Checkpoint, Facts, torch.dtype], nn.Module]
 
@@ -45,19 +36,9 @@ def network_precision(name: str, checkpoint: Checkpoint, precision: Precision) -
     return Precision.FP32 if upcast and precision is Precision.FP16 else precision
 
 
-def _variant(folder: Path) -> str | None:
-    """The published folders hold full weights, fp16 ones, or both; full ones are preferred."""
-    weights = [path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".bin")]
-    return "fp16" if weights and all(".fp16" in name for name in weights) else None
-
-
-def _diffusers(kind: type[ModelMixin], folder: Path, dtype: torch.dtype) -> ModelMixin:
-    return kind.from_pretrained(folder, torch_dtype=dtype, variant=_variant(folder), low_cpu_mem_usage=True)
-
-
 def _denoiser(kind: type[ModelMixin], folder: Path, dtype: torch.dtype) -> ModelMixin:
     """A UNet or ControlNet, which joins the sizes' embedding (fp32) to the text's: ONNX joins equal types only."""
-    network = _diffusers(kind, folder, dtype)
+    network = load_diffusers(kind, folder, dtype)
     join_in_one_type(network)
     return network
 
@@ -67,18 +48,14 @@ def join_in_one_type(network: ModelMixin) -> None:
     network.add_time_proj.register_forward_hook(lambda _module, _inputs, embedding: embedding.to(network.dtype))
 
 
-def _transformers(kind: type[PreTrainedModel], folder: Path, dtype: torch.dtype) -> PreTrainedModel:
-    return kind.from_pretrained(folder, dtype=dtype, variant=_variant(folder))
-
-
 def _text_encoder(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
-    encoder = _transformers(CLIPTextModel, checkpoint.base / "text_encoder", dtype)
+    encoder = load_transformers(CLIPTextModel, checkpoint.base / "text_encoder", dtype)
     fuse_loras(encoder, "text_encoder", checkpoint)
     return TextEncoder(encoder)
 
 
 def _text_encoder_2(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
-    encoder = _transformers(CLIPTextModelWithProjection, checkpoint.base / "text_encoder_2", dtype)
+    encoder = load_transformers(CLIPTextModelWithProjection, checkpoint.base / "text_encoder_2", dtype)
     fuse_loras(encoder, "text_encoder_2", checkpoint)
     return TextEncoder2(encoder)
 
@@ -88,7 +65,7 @@ def _identity_projector(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype
 
 
 def _depth_estimator(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
-    return DepthEstimator(_transformers(AutoModelForDepthEstimation, checkpoint.depth, dtype))
+    return DepthEstimator(load_transformers(depth_model(checkpoint.depth), checkpoint.depth, dtype))
 
 
 def _identitynet(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
@@ -111,7 +88,7 @@ def _unet(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module
 
 
 def _vae_decoder(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
-    return VaeDecoder(_diffusers(AutoencoderKL, checkpoint.base / "vae", dtype))
+    return VaeDecoder(load_diffusers(AutoencoderKL, checkpoint.base / "vae", dtype))
 
 
 _BUILDERS: Mapping[str, Builder] = {

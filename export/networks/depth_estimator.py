@@ -1,10 +1,36 @@
 """A transformers depth-estimation model (Depth Anything, DPT, GLPN)."""
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import DepthAnythingForDepthEstimation, PreTrainedModel
+from transformers import (
+    DepthAnythingForDepthEstimation,
+    DPTForDepthEstimation,
+    GLPNForDepthEstimation,
+    PreTrainedModel,
+)
 from transformers.models.depth_anything.modeling_depth_anything import DepthAnythingDepthEstimationHead
+
+from ..checkpoint.files import read_object
+from ..errors import CheckpointError
+
+_MODELS: dict[str, type[PreTrainedModel]] = {
+    "dpt": DPTForDepthEstimation,
+    "depth_anything": DepthAnythingForDepthEstimation,
+    "glpn": GLPNForDepthEstimation,
+}
+"""By ``model_type``, the families whose engine this module's interface fits."""
+
+
+def depth_model(folder: Path) -> type[PreTrainedModel]:
+    """Return the class of ``folder``'s network; raises `CheckpointError` for a family that is not supported."""
+    path = folder / "config.json"
+    family = read_object(path).get("model_type")
+    if not isinstance(family, str) or family not in _MODELS:
+        raise CheckpointError(f"{path}: model_type is {family!r}; the supported families are {', '.join(_MODELS)}")
+    return _MODELS[family]
 
 
 class DepthEstimator(nn.Module):

@@ -13,8 +13,6 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import nn
 
-from ..errors import CheckpointError
-
 
 class SelfAttention(AttnProcessor2_0):
     """diffusers' own processor; diffusers hands the face's arguments to every layer, these ignore them."""
@@ -83,11 +81,9 @@ def add_face_attention(unet: UNet2DConditionModel, weights: Mapping[str, torch.T
     """Give every cross-attention layer of ``unet`` its face projections.
 
     ``weights`` has the published keys ``"{i}.to_k_ip.weight"`` and ``"{i}.to_v_ip.weight"``, where i counts
-    all attention layers in the order of ``unet.attn_processors``. Raises `CheckpointError` where keys or
-    shapes don't fit.
+    all attention layers in the order of ``unet.attn_processors``; `attention_shapes` says which there must be.
     """
     names = list(unet.attn_processors)
-    _check_keys(unet, weights)
     levels = len(unet.config.block_out_channels)
     unet.set_attn_processor(
         {
@@ -101,6 +97,15 @@ def cross_attention(unet: UNet2DConditionModel) -> dict[int, Attention]:
     """Return the cross-attention layers, by their place among all attention layers."""
     names = enumerate(unet.attn_processors)
     return {index: unet.get_submodule(name.removesuffix(".processor")) for index, name in names if _is_cross(name)}
+
+
+def attention_shapes(unet: UNet2DConditionModel) -> dict[str, tuple[int, int]]:
+    """Return the shapes of the weights that `add_face_attention` needs, by their published keys."""
+    return {
+        f"{index}.{kind}.weight": (layer.to_k.out_features, layer.to_k.in_features)
+        for index, layer in cross_attention(unet).items()
+        for kind in ("to_k_ip", "to_v_ip")
+    }
 
 
 def published_keys(projections: Mapping[int, tuple[torch.Tensor, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -126,12 +131,3 @@ def _level(name: str, levels: int) -> int:
     if part == "down_blocks":
         return int(index)
     return levels - 1 - int(index) if part == "up_blocks" else levels - 1
-
-
-def _check_keys(unet: UNet2DConditionModel, weights: Mapping[str, torch.Tensor]) -> None:
-    expected = {f"{index}.{kind}.weight" for index in cross_attention(unet) for kind in ("to_k_ip", "to_v_ip")}
-    if expected != set(weights):
-        different = sorted(expected ^ set(weights))
-        raise CheckpointError(
-            f"ip-adapter.bin was made for another UNet: {len(different)} keys differ, such as {different[:3]}"
-        )

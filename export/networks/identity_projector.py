@@ -62,6 +62,19 @@ class IdentityProjector(nn.Module):
     def __init__(self, weights: Mapping[str, torch.Tensor], head_width: int = PUBLISHED_HEAD_WIDTH) -> None:
         """Sizes are read off ``weights`` (the file's ``image_proj``); only the head's width isn't in there."""
         super().__init__()
+        self._build(weights, head_width)
+        self.load_state_dict(weights)
+
+    @classmethod
+    def empty(cls, weights: Mapping[str, torch.Tensor]) -> "IdentityProjector":
+        """Return a projector of these sizes on the meta device: what ``weights`` ought to hold."""
+        projector = cls.__new__(cls)
+        nn.Module.__init__(projector)
+        with torch.device("meta"):
+            projector._build(weights, PUBLISHED_HEAD_WIDTH)
+        return projector
+
+    def _build(self, weights: Mapping[str, torch.Tensor], head_width: int) -> None:
         _, queries, width = weights["latents"].shape
         inner = weights["layers.0.0.to_q.weight"].shape[0]
         hidden = weights["layers.0.1.1.weight"].shape[0]
@@ -74,7 +87,6 @@ class IdentityProjector(nn.Module):
             ResamplerLayer([PerceiverAttention(width, inner, head_width), _feed_forward(width, hidden)])
             for _ in range(depth)
         )
-        self.load_state_dict(weights)
 
     def forward(self, face_emb: torch.Tensor) -> torch.Tensor:
         """face_emb (B, 512) → prompt_image_emb (B, 16, X)."""

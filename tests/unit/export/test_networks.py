@@ -11,7 +11,7 @@ from export.checkpoint import Checkpoint, load_ip_adapter
 from export.engines import engine_table, sample_inputs
 from export.errors import CheckpointError
 from export.facts import read_facts
-from export.networks import build, region
+from export.networks import region
 from export.networks.build import build_network
 from export.networks.depth_estimator import DepthEstimator
 from export.networks.face_attention import add_face_attention
@@ -136,20 +136,6 @@ def test_the_decoder_rounds_as_diffusers_does(checkpoint, run):
     (expected,) = VaeImageProcessor().postprocess(decoded, output_type="pil")
     (image,) = run("vae_decoder", latents=latents.numpy())
     assert np.abs(image[0].numpy().astype(int) - np.asarray(expected).astype(int)).max() <= 1
-
-
-@pytest.mark.parametrize(("names", "variant"), [
-    (["model.safetensors", "model.fp16.safetensors"], None),
-    (["model.fp16.safetensors"], "fp16"),
-    (["model.fp16-00001-of-00002.safetensors", "model.safetensors.index.fp16.json"], "fp16"),
-    (["model-00001-of-00002.fp16.safetensors"], "fp16"),
-    (["diffusion_pytorch_model.fp16.bin"], "fp16"),
-    (["pytorch_model.bin"], None),
-])  # fmt: skip
-def test_half_precision_weights_are_read_where_there_are_no_others(tmp_path, names, variant):
-    for name in names:
-        (tmp_path / name).touch()
-    assert build._variant(tmp_path) == variant
 
 
 @pytest.mark.parametrize("name", ["identitynet", "unet"])

@@ -98,7 +98,7 @@ def test_without_tensorrt_it_stops_with_one_sentence(
     miniature_repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["verify", "--repository", str(miniature_repository)]) == 1
-    said = " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().err.split())
     assert said.startswith("export: TensorRT is not installed here") or said.startswith("export: no CUDA GPU")
 
 

@@ -42,4 +42,4 @@ def test_an_engine_that_tensorrt_cannot_take_is_named(miniature_repository: Path
     onnx.save(model, broken / "1" / "model.onnx")
     ended = rehearse(repository, "--only", "text_encoder")
     assert ended.returncode == 1
-    assert "export: text_encoder: TensorRT refused it" in ended.stdout
+    assert "export: text_encoder: TensorRT refused it" in ended.stderr

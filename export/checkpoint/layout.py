@@ -1,14 +1,11 @@
 """Where each part of a checkpoint lies, in the layouts in which the weights are published."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
-
-from .errors import CheckpointError
+from ..errors import CheckpointError
+from .files import check_readable, read_object
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Checkpoint:
     def at(cls, folder: Path, loras: tuple[Lora, ...] = (), **overrides: Path | None) -> "Checkpoint":
         """Return the checkpoint below ``folder``, with parts replaced by ``overrides`` that are not None.
 
-        Raises `CheckpointError` naming every file that is missing.
+        Raises `CheckpointError` naming every file that is missing, or the first that cannot be read.
         """
         parts = {
             "base": folder / "base",
@@ -80,12 +77,8 @@ class Checkpoint:
         return self.antelopev2 / "glintr100.onnx"
 
     def config(self, part: Path) -> dict[str, Any]:
-        """Return the ``config.json`` of one network's folder."""
-        path = part / "config.json"
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise CheckpointError(f"{path} is not JSON: {error}") from error
+        """Return the ``config.json`` of one network's folder; raises `CheckpointError`."""
+        return read_object(part / "config.json")
 
     def _check(self) -> None:
         networks = ("unet", "vae", "text_encoder", "text_encoder_2")
@@ -105,26 +98,5 @@ class Checkpoint:
         missing = [str(path) for path in needed if not path.exists()]
         if missing:
             raise CheckpointError("the checkpoint is incomplete; missing: " + ", ".join(missing))
-
-
-def load_ip_adapter(checkpoint: Checkpoint) -> dict[str, dict[str, torch.Tensor]]:
-    """Return InstantID's ``{"image_proj": …, "ip_adapter": …}``, mapped from the file and not yet read.
-
-    Only tensors are unpickled (``weights_only``), so a hostile file cannot run code.
-    """
-    path = checkpoint.ip_adapter
-    try:
-        content = _unpickle(path)
-    except UnpicklingError as error:
-        raise CheckpointError(f"{path} holds more than tensors, or none at all (is it Git LFS's pointer?)") from error
-    missing = {"image_proj", "ip_adapter"} - set(content)
-    if missing:
-        raise CheckpointError(f"{path} lacks {sorted(missing)}; is it InstantID's ip-adapter.bin?")
-    return content
-
-
-def _unpickle(path: Path) -> dict[str, dict[str, torch.Tensor]]:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, ValueError):  # saved in the format before zip files, which can't be mapped
-        return torch.load(path, map_location="cpu", weights_only=True)
+        for path in needed:
+            check_readable(path)

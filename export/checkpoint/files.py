@@ -1,0 +1,63 @@
+"""Opening a checkpoint's files: what cannot be read is refused in one sentence that names the file."""
+
+import codecs
+import json
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError
+
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def check_readable(path: Path) -> None:
+    """Raise `CheckpointError` where ``path`` is missing, no file, empty, not permitted, or Git LFS's pointer."""
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a directory; a file is needed")
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_LFS_POINTER))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    if not start:
+        raise CheckpointError(f"{path} is empty")
+    if start == _LFS_POINTER:
+        raise CheckpointError(f"{path} is only Git LFS's pointer to the file: fetch the file itself (git lfs pull)")
+
+
+def read_text(path: Path) -> str:
+    """Return a UTF-8 text; raises `CheckpointError`.
+
+    A byte-order mark is refused: diffusers and transformers, which read the same file later, stumble over it.
+    """
+    check_readable(path)
+    content = path.read_bytes()
+    if content.startswith(codecs.BOM_UTF8):
+        raise CheckpointError(f"{path} begins with a byte-order mark: save it as UTF-8 without one")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path} is not UTF-8 text: byte {error.start} is {content[error.start]:#04x}") from error
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds; raises `CheckpointError`."""
+    try:
+        return json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not JSON: {first_line(error)}") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return a JSON file's fields; raises `CheckpointError` where it holds something else."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a JSON {type(content).__name__}; an object with fields is needed")
+    return content
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says in its first line, or its type where it says nothing."""
+    return next((line for line in str(error).strip().splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,53 @@
+"""Whether every weight is a number in the type that its engine has."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+
+from ..checkpoint import Checkpoint, load_ip_adapter
+from ..checkpoint.adapter import ATTENTION, PROJECTOR
+from ..checkpoint.weights import DIFFUSERS, TRANSFORMERS, find_weights, load_tensors
+from ..errors import CheckpointError
+from .faces import check_face_values
+from .keys import network_parts
+
+_OF_TRANSFORMERS = ("text_encoder", "text_encoder_2", "depth_estimator")
+
+
+def check_values(checkpoint: Checkpoint, engine: str, dtype: torch.dtype) -> None:
+    """Raise `CheckpointError` where a weight of ``engine`` is NaN or infinite, or beyond what ``dtype`` holds.
+
+    Reads the weights once, mapped, one tensor at a time.
+    """
+    faces = {"face_detector": checkpoint.face_detector, "face_recognizer": checkpoint.face_recognizer}
+    if engine in faces:
+        check_face_values(faces[engine])
+        return
+    for path, weights in _weights(checkpoint, engine):
+        for name, tensor in weights.items():
+            if fault := _fault(tensor, dtype):
+                raise CheckpointError(f"{path}: the weight {name} has values that are {fault}")
+
+
+def _fault(tensor: torch.Tensor, dtype: torch.dtype) -> str | None:
+    if not tensor.is_floating_point() or tensor.numel() == 0:
+        return None
+    low, high = torch.aminmax(tensor if tensor.element_size() > 1 else tensor.float())  # NaN goes through
+    largest = max(-float(low), float(high))
+    if not math.isfinite(float(low)) or not math.isfinite(largest):
+        return "NaN or infinite"
+    return f"too large for {str(dtype).removeprefix('torch.')}" if largest > torch.finfo(dtype).max else None
+
+
+def _weights(checkpoint: Checkpoint, engine: str) -> Iterator[tuple[Path, Mapping[str, torch.Tensor]]]:
+    if engine in ("identity_projector", "unet"):
+        yield (
+            checkpoint.ip_adapter,
+            load_ip_adapter(checkpoint)[PROJECTOR if engine == "identity_projector" else ATTENTION],
+        )
+    if engine != "identity_projector":
+        _, folder = network_parts(checkpoint)[engine]
+        for path in find_weights(folder, TRANSFORMERS if engine in _OF_TRANSFORMERS else DIFFUSERS):
+            yield path, load_tensors(path)
