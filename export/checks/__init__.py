@@ -13,7 +13,7 @@ from .configs import read_configs
 from .depth import check_depth
 from .faces import check_faces
 from .fit import check_fit
-from .keys import check_keys
+from .keys import check_files, check_keys
 from .tokenizers import check_tokenizers
 from .values import check_values
 
@@ -26,6 +26,7 @@ def check_checkpoint(checkpoint: Checkpoint, engines: Collection[str] = ()) -> N
     No weights are read, so this takes seconds and little memory for SDXL too.
     """
     configs = read_configs(checkpoint)
+    check_files(checkpoint, engines)
     check_depth(checkpoint)
     check_tokenizers(checkpoint, configs)
     faces = check_faces(checkpoint)

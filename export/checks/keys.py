@@ -10,11 +10,12 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from ..checkpoint import Checkpoint, load_ip_adapter
 from ..checkpoint.adapter import ATTENTION, PROJECTOR
+from ..checkpoint.weights import tensor_shapes
 from ..errors import CheckpointError
 from ..networks.depth_estimator import depth_model
 from ..networks.face_attention import attention_shapes
 from ..networks.identity_projector import PUBLISHED_HEAD_WIDTH, IdentityProjector
-from ..networks.loading import check_network, compare
+from ..networks.loading import check_network, compare, network_files
 
 _SIZED_BY = ("latents", "proj_in.weight", "proj_out.weight", "layers.0.0.to_q.weight", "layers.0.1.1.weight")
 
@@ -31,6 +32,14 @@ def network_parts(checkpoint: Checkpoint) -> dict[str, tuple[type[nn.Module], Pa
         "unet": (UNet2DConditionModel, base / "unet"),
         "vae_decoder": (AutoencoderKL, base / "vae"),
     }
+
+
+def check_files(checkpoint: Checkpoint, engines: Collection[str] = ()) -> None:
+    """Raise `CheckpointError` for the first file of weights of ``engines`` (default: all) that cannot be opened."""
+    load_ip_adapter(checkpoint)
+    for name, (kind, folder) in network_parts(checkpoint).items():
+        if not engines or name in engines:
+            tensor_shapes(network_files(kind, folder))
 
 
 def check_keys(checkpoint: Checkpoint, engines: Collection[str] = ()) -> None:

@@ -8,12 +8,11 @@ import torch
 
 from ..checkpoint import Checkpoint, load_ip_adapter
 from ..checkpoint.adapter import ATTENTION, PROJECTOR
-from ..checkpoint.weights import DIFFUSERS, TRANSFORMERS, find_weights, load_tensors
+from ..checkpoint.weights import load_tensors
 from ..errors import CheckpointError
+from ..networks.loading import network_files
 from .faces import check_face_values
 from .keys import network_parts
-
-_OF_TRANSFORMERS = ("text_encoder", "text_encoder_2", "depth_estimator")
 
 
 def check_values(checkpoint: Checkpoint, engine: str, dtype: torch.dtype) -> None:
@@ -48,6 +47,5 @@ def _weights(checkpoint: Checkpoint, engine: str) -> Iterator[tuple[Path, Mappin
             load_ip_adapter(checkpoint)[PROJECTOR if engine == "identity_projector" else ATTENTION],
         )
     if engine != "identity_projector":
-        _, folder = network_parts(checkpoint)[engine]
-        for path in find_weights(folder, TRANSFORMERS if engine in _OF_TRANSFORMERS else DIFFUSERS):
+        for path in network_files(*network_parts(checkpoint)[engine]):
             yield path, load_tensors(path)

@@ -34,12 +34,16 @@ _UNUSED = re.compile(
 Weights = dict[str, torch.Tensor]
 
 
+def network_files(kind: type[nn.Module], folder: Path) -> tuple[Path, ...]:
+    """Return the files that hold the weights of ``folder``'s network; raises `CheckpointError`."""
+    return find_weights(folder, TRANSFORMERS if issubclass(kind, PreTrainedModel) else DIFFUSERS)
+
+
 def check_network(kind: type[nn.Module], folder: Path) -> nn.Module:
     """Return ``folder``'s network on the meta device; raises `CheckpointError` where its file has other weights."""
+    files = network_files(kind, folder)
     if issubclass(kind, PreTrainedModel):
-        files = find_weights(folder, TRANSFORMERS)
         return _fill_transformers(kind, folder, files, tensor_shapes(files), torch.float32, device="meta")
-    files = find_weights(folder, DIFFUSERS)
     network = _empty_diffusers(kind, folder)
     _compare(files, network, _converted(network, files, tensor_shapes(files)))
     return network
