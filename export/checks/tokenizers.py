@@ -3,6 +3,7 @@
 import json
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTokenizer
@@ -40,7 +41,7 @@ def _check(folder: Path, encoder: TextConfig, encoder_name: str) -> CLIPTokenize
     except Exception as error:
         raise CheckpointError(f"{folder} is no CLIP tokenizer: {first_line(error)}") from error
     _check_words(vocabulary, tokenizer)
-    _check_added(folder / "added_tokens.json", tokenizer)
+    _check_added(folder, settings, tokenizer)
     token, highest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
     if highest >= encoder.vocab_size:
         raise CheckpointError(
@@ -53,7 +54,7 @@ def _check(folder: Path, encoder: TextConfig, encoder_name: str) -> CLIPTokenize
     return tokenizer
 
 
-def _check_settings(path: Path, settings: dict) -> None:
+def _check_settings(path: Path, settings: dict[str, Any]) -> None:
     kind, length = settings.get("tokenizer_class"), settings.get("model_max_length")
     if kind not in _CLASSES:
         raise CheckpointError(f"{path}: tokenizer_class is {kind!r}; 'CLIPTokenizer' is needed")
@@ -96,9 +97,14 @@ def _check_words(path: Path, tokenizer: CLIPTokenizer) -> None:
         )
 
 
-def _check_added(path: Path, tokenizer: CLIPTokenizer) -> None:
-    """Added tokens have the ids that their file says, at which the encoder learned them."""
-    known = tokenizer.get_vocab()
-    for token, number in read_object(path).items() if path.exists() else ():
+def _check_added(folder: Path, settings: dict[str, Any], tokenizer: CLIPTokenizer) -> None:
+    """Added tokens must have the ids that their files say, at which the encoder learned them."""
+    known, path = tokenizer.get_vocab(), folder / "added_tokens.json"
+    listed = settings.get("added_tokens_decoder") or {}
+    added = {token["content"]: int(number) for number, token in listed.items()}
+    added |= read_object(path) if path.exists() else {}
+    for token, number in added.items():
         if known.get(token) != number:
-            raise CheckpointError(f"{path}: {token!r} has the id {number!r}; transformers gives it {known.get(token)}")
+            raise CheckpointError(
+                f"{folder}: the added token {token!r} has the id {number}; there are {len(known)} tokens"
+            )

@@ -9,12 +9,10 @@ from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, D
 
 from export.checkpoint import Checkpoint, load_ip_adapter
 from export.engines import engine_table, sample_inputs
-from export.errors import CheckpointError
 from export.facts import read_facts
 from export.networks import region
 from export.networks.build import build_network
 from export.networks.depth_estimator import DepthEstimator
-from export.networks.face_attention import add_face_attention
 from export.precision import Precision
 from tests.conftest import write_tiny_checkpoint
 from tests.reference.resampler import resample
@@ -86,16 +84,6 @@ def test_masks_are_interpolated_as_instantid_does():
     bilinear = torch.nn.functional.interpolate(mask, size, mode="bilinear")
     assert torch.equal(region.nearest(mask, 8), nearest)
     assert torch.equal(region.bilinear(mask, 8), bilinear)
-
-
-def test_an_adapter_of_another_unet_is_refused(checkpoint):
-    from diffusers import UNet2DConditionModel
-
-    unet = UNet2DConditionModel.from_pretrained(checkpoint.base / "unet")
-    weights = dict(load_ip_adapter(checkpoint)["ip_adapter"])
-    weights.popitem()
-    with pytest.raises(CheckpointError, match="another UNet: 1 keys differ"):
-        add_face_attention(unet, weights)
 
 
 def without_transformers(folder):
