@@ -23,9 +23,9 @@ from export.errors import CheckpointError
 from export.facts import read_facts
 from export.fetching.published import DEPTH_NETS, SDXL
 from export.fetching.selection import select
-from export.miniature.instantid import random_face_attention, random_projector
-from export.miniature.plan import CheckpointPlan, ProjectorPlan, TextEncoderPlan
 from export.networks.build import build_network
+from export.networks.face_attention import attention_shapes
+from export.networks.identity_projector import IdentityProjector
 from export.precision import Precision
 from tests.unit.export.broken_checkpoints import linked_copy, put
 
@@ -47,11 +47,16 @@ TEXT_2 = TEXT | {
     "architectures": ["CLIPTextModelWithProjection"], "hidden_act": "gelu", "hidden_size": 1280,
     "intermediate_size": 5120, "num_attention_heads": 20, "num_hidden_layers": 32, "projection_dim": 1280,
 }  # fmt: skip
-SDXL_PLAN = CheckpointPlan(
-    text_encoder=TextEncoderPlan(768, 12, 12, "quick_gelu", 768),
-    text_encoder_2=TextEncoderPlan(1280, 32, 20, "gelu", 1280),
-    projector=ProjectorPlan(width=1280, depth=4, heads=20),
-)
+RESAMPLER = {
+    "latents": (1, 16, 1280), "proj_in.weight": (1280, 512), "proj_out.weight": (2048, 1280),
+    **{f"layers.{layer}.0.to_q.weight": (1280, 1280) for layer in range(4)}, "layers.0.1.1.weight": (5120, 1280),
+}  # fmt: skip
+"""InstantID's, as far as other sizes follow from these."""
+
+
+def hollow(shape: tuple[int, ...]) -> torch.Tensor:
+    """Return a tensor of this shape that is one number in memory and in a file."""
+    return torch.zeros(()).expand(shape)
 
 
 def write_sparse(path: Path, network: nn.Module, prefix: str = "") -> None:
@@ -100,9 +105,12 @@ def sdxl(miniature_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -
         write_part(folder / part, network, config, "diffusion_pytorch_model.fp16.safetensors")
     write_part(folder / "base/text_encoder", text, TEXT, "model.fp16.safetensors", "text_model.")
     write_part(folder / "base/text_encoder_2", text_2, TEXT_2, "model.fp16.safetensors")
+    shapes = {name: hollow(shape) for name, shape in RESAMPLER.items()}
+    projector = IdentityProjector.empty(shapes).state_dict()
+    attention = attention_shapes(networks["base/unet"][0])
     adapter = {
-        "image_proj": random_projector(SDXL_PLAN),
-        "ip_adapter": random_face_attention(networks["base/unet"][0], SDXL_PLAN),
+        "image_proj": {name: hollow(tuple(tensor.shape)) for name, tensor in projector.items()},
+        "ip_adapter": {name: hollow(shape) for name, shape in attention.items()},
     }
     (folder / "instantid/ip-adapter.bin").unlink()
     torch.save(adapter, folder / "instantid/ip-adapter.bin")
