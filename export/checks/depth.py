@@ -10,8 +10,9 @@ from ..networks.loading import transformers_config
 def check_depth(checkpoint: Checkpoint) -> None:
     """Raise `CheckpointError` for a foreign family, an impossible config or a processor that fails."""
     folder, config = checkpoint.depth, checkpoint.config(checkpoint.depth)
+    network = depth_model(folder)
     is_distance(folder, config)
     if config.get("quantization_config") is not None:
         raise CheckpointError(f"{folder / 'config.json'}: quantization_config is not supported; it should be null")
-    transformers_config(depth_model(folder), folder)
+    transformers_config(network, folder)
     depth_input(folder, config)

@@ -313,7 +313,7 @@ def test_a_weight_beyond_fp16_is_refused_for_fp16_only(folder: Path) -> None:
 
 @pytest.mark.parametrize(("broken", "named"), [
     (fields(VAE, "scaling_factor"), "scaling_factor"),
-    (weights(f"base/text_encoder/{TRANSFORMERS}", prefixed("clip.")), "base/text_encoder"),
+    (weights(f"base/text_encoder/{TRANSFORMERS}", prefixed("cond_stage_model.")), "base/text_encoder"),
     (weights(f"base/vae/{DIFFUSERS}", changed("decoder.conv_out.bias", lambda x: x * torch.nan)),
      "decoder.conv_out.bias"),
 ])  # fmt: skip
