@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from face_finding import FaceAnalysis, FaceAnalyst
+from face_finding.detection import FaceDetector
 from face_finding.faces import Faces
+from face_finding.orientation import keypoints_agree, quarter_turns_to_upright
 from face_finding.search import join_scales
 from insta_depth_shared.manifest import FaceFacts
 
@@ -113,6 +115,56 @@ def test_a_face_of_which_no_turn_looks_upright_is_refused(engines: ScriptedEngin
     picture = canvas(700, 900)
     draw_face(picture, (450, 350), 200)
     assert FaceAnalyst(never_upright, FaceFacts(512, 16, FREE)).analyse(picture).face_count.tolist() == [0]
+
+
+class SeesTurns(FaceDetector):
+    """Sees an upright face of the given score in each of the given quarters of what it is shown."""
+
+    def __init__(self, scores: dict[int, float]) -> None:
+        self.sides = (640, 320, 160)
+        self._scores = scores
+
+    def detect(self, picture: np.ndarray, side: int) -> Faces:
+        seen = Faces.none()
+        for turns, score in self._scores.items():
+            seen += upright_face(score, (side / 4 + side / 2 * (turns % 2), side / 4 + side / 2 * (turns // 2)))
+        return seen
+
+
+def upright_face(score: float, centre: tuple[float, float], roll_deg: float = 0.0) -> Faces:
+    x, y = centre
+    keypoints = draw_face(canvas(1, 1), centre, 80, roll_deg)
+    return Faces(np.array([[x - 40, y - 40, x + 40, y + 40, score]], np.float32), keypoints[None].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("score", "turns", "expected"),
+    [
+        (0.6, {}, None),
+        (0.8, {}, 0),
+        (0.6, {0: 0.72}, 0),
+        (0.6, {0: 0.81, 2: 0.81}, None),
+        (0.6, {0: 0.81, 2: 0.79}, None),
+        (0.8, {0: 0.81, 2: 0.79}, 0),
+        (0.6, {0: 0.81, 1: 0.79}, 0),  # leans half-way
+        (0.6, {1: 0.6, 3: 0.8}, 3),
+    ],
+)
+def test_a_doubtful_face_counts_only_where_one_turn_is_clearly_the_upright_one(
+    score: float, turns: dict[int, float], expected: int | None
+) -> None:
+    picture = canvas(400, 400)
+    assert quarter_turns_to_upright(SeesTurns(turns), picture, upright_face(score, (200, 200))) == expected
+
+
+@pytest.mark.parametrize(
+    ("roll_deg", "turns", "agree"),
+    [(0, 0, True), (60, 0, True), (60, 1, True), (-60, 3, True), (-47, 1, False), (47, 3, False), (170, 0, False)],
+)
+def test_keypoints_that_lean_another_way_than_the_turns_say_are_no_answer(
+    roll_deg: float, turns: int, agree: bool
+) -> None:
+    assert keypoints_agree(upright_face(0.8, (200, 200), roll_deg), turns) == agree
 
 
 @pytest.mark.parametrize("width", [18, 24, 40])

@@ -7,7 +7,7 @@ import numpy as np
 
 from .detection import FaceDetector
 from .faces import Faces
-from .orientation import quarter_turns_to_upright
+from .orientation import keypoints_agree, quarter_turns_to_upright
 
 SAME_FACE = 0.4
 """Intersection over union from which two scales see the same face: SCRFD's own for one scale."""
@@ -35,10 +35,11 @@ class FaceSearch:
             faces = self._look(turned, thoroughly=turn == hint)
             if not len(faces):
                 continue
-            further = quarter_turns_to_upright(self._detector, turned, faces.pick(np.array([faces.largest])))
+            face = faces.pick(np.array([faces.largest]))
+            further = quarter_turns_to_upright(self._detector, turned, face)
             hint = turn if further is None else (turn + further) % 4
             leans_half_way = further in (1, 3) and hint not in turns
-            if further == 0 or leans_half_way:
+            if further is not None and (further == 0 or leans_half_way) and keypoints_agree(face, further):
                 return faces.turned_back(turn, *picture.shape[:2])
             turns.sort(key=lambda other: other != hint)
         return Faces.none()
