@@ -75,7 +75,6 @@ FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "steps as text": ({"num_inference_steps": "10"}, "num_inference_steps: '10' is not a whole number"),
     "steps with a fraction": ({"num_inference_steps": 10.5}, "num_inference_steps: 10.5 is not a whole number"),
     "steps true": ({"num_inference_steps": True}, "num_inference_steps: True is not a whole number"),
-    "steps null": ({"num_inference_steps": None}, "num_inference_steps: None is not a whole number"),
     "steps below": ({"num_inference_steps": 3}, "num_inference_steps: 3 is below the minimum 4"),
     "guidance NaN": ({"guidance_scale": float("nan")}, "guidance_scale: nan is not a finite number"),
     "guidance infinite": ({"guidance_scale": float("inf")}, "guidance_scale: "),
