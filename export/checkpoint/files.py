@@ -27,7 +27,7 @@ def check_readable(path: Path) -> None:
         raise CheckpointError(f"{path} is only Git LFS's pointer to the file: fetch the file itself (git lfs pull)")
 
 
-def read_text(path: Path) -> str:
+def utf8_text(path: Path) -> str:
     """Return a UTF-8 text; raises `CheckpointError`.
 
     A byte-order mark is refused: diffusers and transformers, which read the same file later, stumble over it.
@@ -45,7 +45,7 @@ def read_text(path: Path) -> str:
 def read_json(path: Path) -> Any:
     """Return what a JSON file holds; raises `CheckpointError`."""
     try:
-        return json.loads(read_text(path))
+        return json.loads(utf8_text(path))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON: {first_line(error)}") from error
 

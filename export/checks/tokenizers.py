@@ -9,7 +9,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTokenizer
 
 from ..checkpoint import Checkpoint
-from ..checkpoint.files import check_readable, first_line, read_json, read_object, read_text
+from ..checkpoint.files import check_readable, first_line, read_json, read_object, utf8_text
 from ..errors import CheckpointError
 from .configs import Configs, TextConfig
 
@@ -78,7 +78,7 @@ def _check_files(folder: Path) -> Path:
         raise CheckpointError(
             f"{vocabulary}: {wrong[0]!r} has the id {json.dumps(words[wrong[0]])}; a number is needed"
         )
-    lines = [line for line in read_text(merges).splitlines() if line and not line.startswith("#version")]
+    lines = [line for line in utf8_text(merges).splitlines() if line and not line.startswith("#version")]
     if torn := [line for line in lines if len(line.split()) != 2]:
         raise CheckpointError(f"{merges}: {torn[0]!r} is no pair of tokens")
     if absent := next((token for token in chain.from_iterable(map(str.split, lines)) if token not in words), None):
