@@ -84,7 +84,7 @@ FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "seed beyond 64 bits": ({"seed": 10**30}, "seed: "),
     "base64 as text": ({"base64": "yes"}, "base64: 'yes' is neither true nor false"),
     "base64 two": ({"base64": 2}, "base64: 2 is neither true nor false"),
-    "prompt missing": ({"prompt": None}, "prompt: None is not text"),
+    "prompt missing": ({"prompt": None}, "prompt: is required and missing"),
     "prompt empty": ({"prompt": ""}, "prompt: is empty"),
     "prompt a list": ({"prompt": ["a"]}, "prompt: ['a'] is not text"),
     "an unknown field": ({"guidence_scale": 3}, "guidence_scale: is not an attribute of this API"),

@@ -40,7 +40,7 @@ EXTENSIONS: dict[str, Any] = {
     "scheduler": SERVERS_CHOICE,
     "enhance_face_region": True,
     "pose_without_face": False,
-    "max_side": None,
+    "max_side": 0,
 }
 """Fields that the documented product lacks, with what the server takes where they are left out."""
 

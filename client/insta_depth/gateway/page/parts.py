@@ -108,9 +108,9 @@ def _advanced() -> dict[str, Any]:
             EXTENSIONS["max_side"],
             label="Longer side",
             precision=0,
-            minimum=64,
+            minimum=0,  # what Gradio makes of an empty field
             step=64,
-            info="Pixels, a multiple of 64; empty is the server's largest.",
+            info="Pixels, a multiple of 64; 0 is the server's largest.",
             elem_id="max_side",
         ),
     }
