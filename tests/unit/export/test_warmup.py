@@ -30,7 +30,7 @@ def test_each_engine_has_a_request_of_all_its_inputs(table: dict[str, Engine], m
 def test_the_unet_is_warmed_up_by_a_guided_request(miniature_repository: Path) -> None:
     (warmup,) = config(miniature_repository, "unet").model_warmup
     assert warmup.batch_size == 2
-    assert list(warmup.inputs["sample"].dims) == [4, 16, 16]
+    assert list(warmup.inputs["sample"].dims) == [4, 24, 16], "192×128 px, upright"
     assert list(warmup.inputs["encoder_hidden_states"].dims) == [77, 128]
     assert warmup.inputs["timestep"].data_type == DataType.Value("TYPE_FP32")
 
