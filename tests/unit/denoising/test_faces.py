@@ -100,3 +100,21 @@ async def test_the_face_picture_is_measured_as_it_was_sent_and_the_pose_picture_
     with pytest.raises(FaceTooSmall, match="face_image: the largest face is 24×23 pixels"):
         await studio.generate(face_image=picture(RED, 48, 46))
     assert studio.metrics.outcomes == ["ok", "face_too_small"]
+
+
+@pytest.mark.parametrize(("max_side", "looks_again"), [(128, False), (64, True)])
+async def test_the_smaller_the_picture_asked_for_the_sooner_the_face_is_looked_at_in_what_was_sent(
+    max_side: int, looks_again: bool
+) -> None:
+    studio = Studio()
+    await studio.generate(max_side=max_side, face_image=picture(RED, 400, 400))
+    seen = [inputs["image"].shape[:2] for inputs in studio.networks.inputs_of("face_analysis")]
+    assert (max_side, max_side) in seen
+    assert ((400, 400) in seen) == looks_again
+
+
+async def test_a_face_that_a_small_picture_alone_makes_small_is_not_refused() -> None:
+    studio = Studio()
+    await studio.generate(max_side=64, face_image=picture(RED, 48, 200))
+    with pytest.raises(FaceTooSmall, match="face_image: the largest face is 23×100 pixels"):
+        await studio.generate(max_side=64, face_image=picture(RED, 46, 200))

@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from face_finding import FaceAnalyst, orientation
+from face_finding import FaceAnalyst
+from face_finding.orientation import SURE_SCORE
 from insightface.app.common import Face
 from insightface.model_zoo.arcface_onnx import ArcFaceONNX
 from insightface.model_zoo.scrfd import SCRFD
@@ -86,16 +87,14 @@ def test_one_face_is_exactly_insightfaces(call: Call, insightface_detector: SCRF
 
 
 @pytest.mark.parametrize("size", [(480, 640), (1024, 1280), (90, 50), (1280, 384)])
-def test_of_several_faces_the_largest_is_taken(
-    call: Call, insightface_detector: SCRFD, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(orientation, "SURE_SCORE", 0.5)  # a red box looks the same from every side
+def test_of_several_faces_the_largest_is_taken(call: Call, insightface_detector: SCRFD, size: tuple[int, int]) -> None:
+    insightface_detector.prepare(ctx_id=0, det_thresh=SURE_SCORE)  # a red box looks the same from every side
     height, width = size
     call, _ = with_recorded_sides(call, blind=lambda image: image.shape[-1] == COARSE)
     image = picture(
         (4, 4, width // 9, width // 9), (width // 3, 20, width // 2, height // 2), height=height, width=width
     )
-    found = FaceAnalyst(call, facts()).analyse(image)
+    found = FaceAnalyst(call, facts(threshold=SURE_SCORE)).analyse(image)
     box, keypoints, count = largest_by_insightface(insightface_detector, image)
     assert count > 1
     assert found.face_count.tolist() == [count]

@@ -32,8 +32,8 @@ class Faces:
 
     @property
     def largest(self) -> int:
-        """Which face has the largest box; of equal ones the first."""
-        return int(np.argmax(self.areas))
+        """Which face has the largest box; of equal ones the last, as where the published pipeline sorts them."""
+        return len(self) - 1 - int(np.argmax(self.areas[::-1]))
 
     def pick(self, which: np.ndarray) -> "Faces":
         """Return those of the indices or the mask ``which``."""
