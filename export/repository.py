@@ -181,7 +181,7 @@ class Export:
         """The float type of an engine's weights; the published face models stay as they are."""
         if name in PUBLISHED_AS_ONNX:
             return Precision.FP32
-        return network_precision(name, self.checkpoint, self.precisions.of(name))
+        return network_precision(name, self.checkpoint, self.precisions)
 
     def _fingerprint(self, name: str) -> dict[str, str]:
         """What an engine was made from: the checkpoint's files, the code that makes it, its tensors and precision."""

@@ -10,7 +10,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from ..checkpoint import Checkpoint, load_ip_adapter
 from ..facts import Facts
-from ..precision import Precision
+from ..precision import Precision, Precisions
 from .controlnet import ControlNetDepth, ControlNetDepthSmall, IdentityNet
 from .depth_estimator import DepthEstimator, depth_model
 from .face_attention import add_face_attention
@@ -22,6 +22,8 @@ from .unet import UNet
 from .vae_decoder import VaeDecoder
 
 Builder = Callable[[Checkpoint, Facts, torch.dtype], nn.Module]
+FP32_UNLESS_NAMED = frozenset({"identity_projector", "text_encoder", "text_encoder_2", "depth_estimator"})
+"""Engines that run once a request, and whose rounding every step repeats; docs/architecture.md has the figures."""
 
 
 def build_network(name: str, checkpoint: Checkpoint, facts: Facts, precision: Precision) -> nn.Module:
@@ -30,10 +32,18 @@ def build_network(name: str, checkpoint: Checkpoint, facts: Facts, precision: Pr
     return module.eval().requires_grad_(False)
 
 
-def network_precision(name: str, checkpoint: Checkpoint, precision: Precision) -> Precision:
-    """The precision that ``name`` is exported in: SDXL's stock VAE overflows in fp16 and stays fp32."""
-    upcast = name == "vae_decoder" and checkpoint.config(checkpoint.base / "vae").get("force_upcast", True)
-    return Precision.FP32 if upcast and precision is Precision.FP16 else precision
+def network_precision(name: str, checkpoint: Checkpoint, precisions: Precisions) -> Precision:
+    """The precision that ``name`` is exported in.
+
+    In an fp16 repository SDXL's stock VAE, which overflows in fp16, stays fp32, and so do the engines of
+    `FP32_UNLESS_NAMED` that ``precisions`` does not name.
+    """
+    precision = precisions.of(name)
+    if precision is not Precision.FP16:
+        return precision
+    overflows = name == "vae_decoder" and checkpoint.config(checkpoint.base / "vae").get("force_upcast", True)
+    is_kept = name in FP32_UNLESS_NAMED and name not in precisions.others
+    return Precision.FP32 if overflows or is_kept else precision
 
 
 def _denoiser(kind: type[ModelMixin], folder: Path, dtype: torch.dtype) -> ModelMixin:

@@ -103,6 +103,18 @@ def test_any_engine_can_have_any_precision(facts, text):
     check_precisions(Precisions.parse(text), engine_table(facts))
 
 
+@pytest.mark.parametrize(("text", "expected"), [
+    ("fp16", "fp32 fp32 fp32 fp32 fp16 fp16"),
+    ("fp16,unet=fp32,text_encoder_2=fp16", "fp32 fp32 fp16 fp32 fp32 fp16"),
+    ("fp16,identity_projector=fp16", "fp16 fp32 fp32 fp32 fp16 fp16"),
+    ("bf16", "bf16 bf16 bf16 bf16 bf16 bf16"),
+])  # fmt: skip
+def test_what_runs_once_a_request_computes_in_fp32_unless_it_is_named(checkpoint, tmp_path, text, expected):
+    names = ("identity_projector", "text_encoder", "text_encoder_2", "depth_estimator", "unet", "identitynet")
+    export = Export(checkpoint, tmp_path / "repository", Precisions.parse(text))
+    assert " ".join(export._precision(name).value for name in names) == expected
+
+
 def test_a_mixed_repository_makes_the_fp32_one_s_picture(
     miniature_checkpoint, miniature_repository, tmp_path, face, pose
 ):
