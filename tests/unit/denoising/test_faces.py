@@ -60,17 +60,27 @@ async def test_a_face_that_it_does_not_show_is_looked_for_in_what_was_sent(
     np.testing.assert_allclose(face.keypoints, [[64, 41.6]] * 5, rtol=1e-5)
 
 
-async def test_an_identity_is_taken_from_the_surroundings_that_were_sent_where_the_resized_face_is_small() -> None:
-    networks = SizedFaces(0.03, sides=[1280, 460])
-    face = await find_identity(networks, sent(1920, 1280), "face_image", NEEDED_PX)
-    assert networks.seen == [(1280, 832), (460, 460)]
+@pytest.mark.parametrize("width", [24, 30, 47])
+async def test_a_face_large_enough_in_the_resized_picture_is_the_published_pipelines_and_seen_once(width: int) -> None:
+    networks = SizedFaces((width + 0.1) / 832, sides=[832])
+    face = await find_identity(networks, sent(2496, 2496, resized=(832, 832)), "face_image", NEEDED_PX)
+    assert networks.seen == [(832, 832)]
     assert face is not None
-    assert face.embedding.tolist() == [460]
-    np.testing.assert_allclose(face.bbox, [0, 0, 460 * 0.03 / 1.5, 460 * 0.03 * 832 / 1280], rtol=1e-4)
+    assert face.embedding.tolist() == [832]
+    np.testing.assert_allclose(face.bbox, [0, 0, width + 0.1, width + 0.1], rtol=1e-5)
+
+
+async def test_a_resized_face_of_too_few_pixels_is_seen_in_its_surroundings_as_they_were_sent() -> None:
+    networks = SizedFaces(0.0285, sides=[1280, 437])
+    face = await find_identity(networks, sent(1920, 1280), "face_image", NEEDED_PX)
+    assert networks.seen == [(1280, 832), (437, 437)]
+    assert face is not None
+    assert face.embedding.tolist() == [437]
+    np.testing.assert_allclose(face.bbox, [0, 0, 437 * 0.0285 / 1.5, 437 * 0.0285 * 832 / 1280], rtol=1e-4)
 
 
 async def test_a_small_face_that_its_surroundings_do_not_show_stays_as_it_was_found() -> None:
-    face = await find_identity(SizedFaces(0.03, sides=[1280]), sent(1920, 1280), "face_image", NEEDED_PX)
+    face = await find_identity(SizedFaces(0.0285, sides=[1280]), sent(1920, 1280), "face_image", NEEDED_PX)
     assert face is not None
     assert face.embedding.tolist() == [1280]
 
@@ -102,15 +112,13 @@ async def test_the_face_picture_is_measured_as_it_was_sent_and_the_pose_picture_
     assert studio.metrics.outcomes == ["ok", "face_too_small"]
 
 
-@pytest.mark.parametrize(("max_side", "looks_again"), [(128, False), (64, True)])
-async def test_the_smaller_the_picture_asked_for_the_sooner_the_face_is_looked_at_in_what_was_sent(
-    max_side: int, looks_again: bool
-) -> None:
+@pytest.mark.parametrize("max_side", [128, 64])
+async def test_a_smaller_picture_alone_brings_no_second_look(max_side: int) -> None:
     studio = Studio()
     await studio.generate(max_side=max_side, face_image=picture(RED, 400, 400))
     seen = [inputs["image"].shape[:2] for inputs in studio.networks.inputs_of("face_analysis")]
     assert (max_side, max_side) in seen
-    assert ((400, 400) in seen) == looks_again
+    assert max(height for height, _ in seen) <= max_side
 
 
 async def test_a_face_that_a_small_picture_alone_makes_small_is_not_refused() -> None:

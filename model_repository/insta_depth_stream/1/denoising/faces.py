@@ -12,10 +12,8 @@ from .networks import Face, Networks, analyse_face
 
 CLOSER_SIDE_PX = 2560
 """The longer side at most of the picture that a second look sees."""
-SMALL = 2
-"""Times the size that an identity needs, below which a face's keypoints are found better in more pixels."""
 SURROUNDINGS = 8.0
-"""Side of what is looked at around a small face, in longer sides of its box."""
+"""Side of what is looked at around a face too small for an identity, in longer sides of its box."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +59,10 @@ async def find_face(networks: Networks, picture: SentPicture) -> Face | None:
 
 
 async def find_identity(networks: Networks, picture: SentPicture, field: str, needed_px: int) -> Face | None:
-    """Do as `find_face` does, and look again at a face that is small, where more pixels of it were sent.
+    """Do as `find_face` does; a face with a side below ``needed_px`` is looked at again where more pixels were sent.
 
-    Raises `FaceTooSmall` where the person cannot be told from what was sent: a side below ``needed_px``.
+    Any other face is just what the resized picture, which the published pipeline sees, shows of it.
+    Raises `FaceTooSmall` where the person cannot be told from what was sent: a side below ``needed_px`` there too.
     """
     face = await find_face(networks, picture)
     if face is None:
@@ -73,7 +72,7 @@ async def find_identity(networks: Networks, picture: SentPicture, field: str, ne
         raise FaceTooSmall(
             f"{field}: the largest face is {width}×{height} pixels; its shorter side has to be {needed_px} at least"
         )
-    if min(face.width_px, face.height_px) >= SMALL * needed_px or not picture.has_more_pixels:
+    if min(face.width_px, face.height_px) >= needed_px or not picture.has_more_pixels:
         return face
     return await _look_closer(networks, await asyncio.to_thread(picture.closer), picture, face)
 
