@@ -7,7 +7,7 @@ CHECKPOINT := export/miniature/weights
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix serve gateway bench gpu-check clean
+.PHONY: help setup demo test test-unit check fix serve gateway bench gpu-check clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -31,6 +31,9 @@ demo: build/.miniature-exported  ## export the miniature checkpoint and make a p
 
 test: build/.miniature-exported  ## run every test; those that need a GPU skip with a reason
 	$(PY) -m pytest
+
+test-unit: $(READY)  ## run the tests that need no server and no export, without the slow ones
+	$(PY) -m pytest tests/unit tests/contract -m "not slow and not exported"
 
 check: $(READY)  ## lint and types; changes nothing
 	$(PY) -m ruff check .

@@ -23,6 +23,7 @@ CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth_net", "depth_tflop"), [("full", 3.02), ("small", 0.57)])
 def test_a_row_of_the_full_size_is_as_much_work_as_the_design_says(depth_net: str, depth_tflop: float) -> None:
     a_pair = step_tflop(Options(depth_net=depth_net, precision="fp16"))
@@ -37,6 +38,7 @@ def run(options: Options, dtype: torch.dtype) -> torch.Tensor:
     return step({name: tensor.to(dtype) for name, tensor in step_inputs(options).items()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth_net", ["full", "small"])
 def test_the_step_predicts_noise_of_about_unit_size(depth_net: str) -> None:
     noise_pred = run(replace(TINY, depth_net=depth_net), torch.float32)
@@ -57,6 +59,7 @@ def test_every_value_of_a_network_is_set() -> None:
         assert all(parameter.isfinite().all() and parameter.abs().max() < 10 for parameter in module.parameters())
 
 
+@pytest.mark.slow
 def test_a_wrong_answer_is_seen(tmp_path: Path) -> None:
     options = replace(TINY, folder=tmp_path)
     artefacts.make_reference(options)
@@ -66,6 +69,7 @@ def test_a_wrong_answer_is_seen(tmp_path: Path) -> None:
     assert artefacts.difference(options, noise_pred.roll(1, 0)) > 0.1
 
 
+@pytest.mark.slow
 def test_an_eager_row_has_time_memory_and_difference(tmp_path: Path) -> None:
     options = replace(TINY, folder=tmp_path)
     rungs.measure("limit", options)
@@ -87,6 +91,7 @@ def test_a_gpu_is_asked_for_before_anything_slow() -> None:
         rungs.measure("eager", Options())
 
 
+@pytest.mark.slow
 def test_without_a_gpu_the_command_ends_with_one_sentence() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")

@@ -194,6 +194,7 @@ def test_what_has_begun_is_kept_while_another_part_is_fetched(hub: StandIn, tmp_
     assert hub.starts("model.safetensors") == [0, 120_000]
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_what_has_arrived_and_no_trace_in_the_cache(tmp_path: Path) -> None:
     size = 60_000_000
     files = {"config.json": b"{}", "preprocessor_config.json": b"{}", "model.safetensors": os.urandom(size)}

@@ -368,6 +368,7 @@ def test_a_scale_that_is_no_number_is_said(text: str, capsys: pytest.CaptureFixt
     assert "PATH:SCALE" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_only_the_engines_that_a_lora_touches_become_out_of_date(
     checkpoint: Checkpoint, layers: dict, tmp_path: Path
 ) -> None:
@@ -387,6 +388,7 @@ def test_only_the_engines_that_a_lora_touches_become_out_of_date(
     assert "loras" not in fused["vae_decoder"]
 
 
+@pytest.mark.slow
 def test_the_exported_engine_has_the_lora_in_it(
     tiny_checkpoint: Path, networks: dict, layers: dict, tmp_path: Path
 ) -> None:

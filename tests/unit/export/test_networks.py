@@ -17,6 +17,8 @@ from export.precision import Precision
 from tests.conftest import write_tiny_checkpoint
 from tests.reference.resampler import resample
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"rows": 2, "height": 2, "width": 2, "tokens": 77}
 
 

@@ -13,6 +13,8 @@ from export.parity import TOLERANCE, check_module, open_session
 from export.precision import Precision, Precisions
 from export.repository import Export
 
+pytestmark = pytest.mark.slow
+
 
 def _ignore(name, state):
     pass

@@ -117,6 +117,7 @@ def sdxl(miniature_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_sdxls_published_sizes_is_accepted(sdxl: Path) -> None:
     checkpoint = Checkpoint.at(sdxl)
     check_fit(checkpoint, read_configs(checkpoint), FaceModels(embedding_width=512))

@@ -21,6 +21,7 @@ def test_a_crop_is_where_insightface_cuts_the_face():
     assert points.numpy() == pytest.approx(POINTS, abs=1.5)
 
 
+@pytest.mark.slow
 def test_it_learns_who_is_who():
     torch.manual_seed(0)
     people = {"latents": torch.randn(8, 4, 16, 16).half().numpy(), "face": torch.randn(8, 512).half().numpy()}

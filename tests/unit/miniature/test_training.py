@@ -18,6 +18,8 @@ from export.miniature.training.writing import write_trained
 from export.networks.build import build_network
 from export.precision import Precision
 
+pytestmark = pytest.mark.slow
+
 PLAN = CheckpointPlan(
     unet=UNetPlan(channels=(16, 32, 32), heads=(1, 2, 2), condition_channels=(8, 8, 8, 8)),
     vae=VaePlan(channels=(8, 8, 8, 8)),

@@ -8,6 +8,8 @@ from export.miniature.training.decoder import DecoderStage, _as_strong, _pull
 from export.miniature.training.loop import Schedule
 from export.miniature.training.pictures import PicturePlan
 
+pytestmark = pytest.mark.slow
+
 IMAGE = torch.randint(0, 256, (2, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 BATCH = {"image": IMAGE, "weight": torch.ones(2, 1, 32, 32, dtype=torch.uint8)}
 

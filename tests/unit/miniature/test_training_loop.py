@@ -6,6 +6,8 @@ from torch import nn
 from export.miniature.training import loop
 from export.miniature.training.loop import Schedule, Stage, Workplace, train
 
+pytestmark = pytest.mark.slow
+
 STEPS = 12
 
 

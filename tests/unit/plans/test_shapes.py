@@ -37,6 +37,7 @@ def facts(miniature_repository: Path) -> Facts:
     return load_facts(miniature_repository / FACTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image", [ImageFacts(1024, 1280), ImageFacts(128, 192), ImageFacts(512, 704)])
 def test_the_sizes_are_those_that_pictures_are_resized_to(image: ImageFacts) -> None:
     """Whatever `max_side` a request asks for; and none of the sizes is beyond reach."""
