@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 REPOSITORY ?= build/miniature
-CHECKPOINT := export/miniature/weights
+CHECKPOINT := miniature/weights
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
@@ -14,15 +14,15 @@ help:  ## list the commands
 
 setup: $(READY)  ## make the virtual environment with everything pinned
 
-$(READY): pyproject.toml constraints.txt client/pyproject.toml
+$(READY): pyproject.toml constraints.txt client/pyproject.toml gateway/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and "Python 3.10 to 3.13 is needed, PYTHON=" + sys.executable + " is " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
-	$(PY) -m pip install --quiet --progress-bar on --constraint constraints.txt --group dev --editable './client[gateway,page,postgresql]'
+	$(PY) -m pip install --quiet --progress-bar on --constraint constraints.txt --group dev --editable ./client --editable './gateway[page,postgresql]'
 	$(PY) -m pip install --quiet --constraint constraints.txt --no-deps insightface
 	touch $@
 
-build/.miniature-exported: $(READY) $(shell find $(CHECKPOINT) -type f) $(wildcard export/*.py export/*/*.py model_repository/*/* model_repository/*/1/*.py model_repository/*/1/*/*.py)
+build/.miniature-exported: $(READY) $(shell find $(CHECKPOINT) -type f) $(wildcard insta_depth_shared/*.py export/*.py export/*/*.py model_repository/*/* model_repository/*/1/*.py model_repository/*/1/*/*.py)
 	$(PY) -m export onnx --checkpoint $(CHECKPOINT) --output build/miniature --max-side 192
 	touch $@
 
@@ -43,7 +43,7 @@ check: $(READY)  ## lint and types; changes nothing
 fix: $(READY)  ## format, repair what lint can, write docs/openapi.json
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
-	$(PY) -m insta_depth.gateway.openapi > docs/openapi.json
+	$(PY) -m insta_depth_gateway.openapi > docs/openapi.json
 
 serve: build/.miniature-exported  ## serve REPOSITORY=build/<name> on 127.0.0.1 until Ctrl-C
 	$(PY) -m deploy.local serve $(REPOSITORY)

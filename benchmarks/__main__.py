@@ -46,7 +46,7 @@ def _parse() -> argparse.Namespace:
     shared.add_argument(
         "--wide-repository", type=Path, default=Path("build/wide"), help="for overhead; made if missing"
     )
-    shared.add_argument("--checkpoint", type=Path, default=Path("export/miniature/weights"), help="the miniature's")
+    shared.add_argument("--checkpoint", type=Path, default=Path("miniature/weights"), help="the miniature's")
     shared.add_argument("--pictures", type=Path, help="with face.png and pose.png (CHECKPOINT/pictures)")
     shared.add_argument("--repeats", type=int, default=7, help="pairs of runs in a comparison (%(default)s)")
     shared.add_argument("--output", type=Path, default=Path("build/benchmarks"), help="for records and report")

@@ -79,14 +79,14 @@ def rehearse(name: str, checkpoint: Path, repository: Path) -> dict[str, float]:
     from export.plans.tensorrt_module import use_tensorrt_rtx
 
     use_tensorrt_rtx()
-    from insta_depth_shared.manifest import ImageFacts
     from transformers import AutoImageProcessor
 
     from export.checkpoint import Checkpoint
     from export.engines import engine_table
     from export.facts import read_facts
     from export.plans.build import Builder
-    from export.plans.shapes import ProfileMaker
+    from export.shapes import ProfileMaker
+    from insta_depth_shared.manifest import ImageFacts
 
     parts = Checkpoint.at(checkpoint)
     facts = read_facts(parts)

@@ -150,7 +150,7 @@ def gateway(triton_url: str) -> Iterator[tuple[int, str]]:
 
 
 def _make_key(database_url: str) -> str:
-    from insta_depth.gateway.accounts import Ledger, connect, migrate
+    from insta_depth_gateway.accounts import Ledger, connect, migrate
 
     engine = connect(database_url)
     migrate(engine)

@@ -13,8 +13,8 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from safetensors.torch import save_file
 
-from export.miniature.instantid import random_projector
-from export.miniature.plan import CheckpointPlan, ProjectorPlan, TextEncoderPlan
+from miniature.instantid import random_projector
+from miniature.plan import CheckpointPlan, ProjectorPlan, TextEncoderPlan
 
 # stabilityai/stable-diffusion-xl-base-1.0 and InstantX/InstantID, their config.json
 _SHARED: dict[str, Any] = {

@@ -29,9 +29,9 @@ def prepare(miniature_checkpoint: Path, repository: Path) -> None:
 
 
 def _write(miniature_checkpoint: Path, checkpoint: Path) -> None:
-    from export.miniature.checkpoint import write_checkpoint
-    from export.miniature.detector import FaceDetector
-    from export.miniature.plan import CheckpointPlan, UNetPlan
+    from miniature.checkpoint import write_checkpoint
+    from miniature.detector import FaceDetector
+    from miniature.plan import CheckpointPlan, UNetPlan
 
     plan = CheckpointPlan(unet=UNetPlan(channels=_CHANNELS, heads=_HEADS))
     write_checkpoint(checkpoint, plan, seed=0, detector=FaceDetector())

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
+
 from insta_depth_shared.manifest import (
     Defaults,
     DepthFacts,

@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,19 @@ def export_onnx(
         )
     if program is None:
         raise ExportError(f"{engine.name}: PyTorch exported nothing")
+    drop_traces(program)
     path.parent.mkdir(parents=True, exist_ok=True)
     program.save(path, external_data=_is_large(module))
     onnx.checker.check_model(path, full_check=True)  # types too: without them a mixed Concat passes
+
+
+def drop_traces(program: torch.onnx.ONNXProgram) -> None:
+    """Remove the stack traces that the exporter notes at each node: they name the exporting machine's folders."""
+    functions = program.model.functions.values()
+    for node in chain(program.model.graph.all_nodes(), *(function.all_nodes() for function in functions)):
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
 
 
 def _is_large(module: nn.Module) -> bool:

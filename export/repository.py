@@ -10,9 +10,10 @@ from functools import cached_property
 from pathlib import Path
 
 from google.protobuf import text_format
-from insta_depth_shared.manifest import FILE_NAME as MANIFEST
 from transformers import AutoImageProcessor
 from tritonclient.grpc import model_config_pb2
+
+from insta_depth_shared.manifest import FILE_NAME as MANIFEST
 
 from .checkpoint import Checkpoint, Lora
 from .checks import check_checkpoint, check_values
@@ -29,14 +30,14 @@ from .networks.lora import check_loras
 from .networks.vae_decoder import VaeDecoder
 from .onnx_export import export_onnx
 from .parity import ParityRow, check_face_model, check_module
-from .plans.shapes import USUAL_ROWS, ProfileMaker
 from .precision import Precision, Precisions
 from .preview import fit_preview
 from .schedulers import Schedulers, read_schedulers
+from .shapes import USUAL_ROWS, ProfileMaker
 from .warmup import warmed_config
 
 SOURCE = Path(__file__).parent.parent / "model_repository"
-SHARED = Path(__file__).parent / "shared" / "insta_depth_shared"
+SHARED = Path(__file__).parent.parent / "insta_depth_shared"
 VERSION = "1"
 STAMP = "export.json"
 _PACKAGE = Path(__file__).parent

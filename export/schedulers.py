@@ -14,6 +14,7 @@ import torch
 from denoising.parametrisation import EdmTraining, Training, prediction_of, training_of
 from denoising.schedulers import CHECKPOINT, SCHEDULERS, SDXL_SAMPLING, build_scheduler, most_steps, prepare_scheduler
 from denoising.trajectory import Trajectory
+
 from insta_depth_shared.manifest import Defaults
 
 from .errors import CheckpointError

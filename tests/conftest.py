@@ -36,9 +36,9 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_tiny_checkpoint(folder: Path, **changes: object) -> Path:
     """Write a checkpoint of the smallest plan, with fields of the plan replaced by ``changes``."""
-    from export.miniature.checkpoint import write_checkpoint
-    from export.miniature.detector import FaceDetector
-    from export.miniature.plan import CheckpointPlan, UNetPlan, VaePlan
+    from miniature.checkpoint import write_checkpoint
+    from miniature.detector import FaceDetector
+    from miniature.plan import CheckpointPlan, UNetPlan, VaePlan
 
     plan = CheckpointPlan(
         unet=UNetPlan(channels=(16, 32, 32), heads=(1, 2, 2), transformer_layers=(1, 1, 1), layers_per_block=1),

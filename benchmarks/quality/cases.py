@@ -6,11 +6,11 @@ from typing import get_args
 
 import numpy as np
 
-from export.miniature.training.pictures import HELD_BACK_SEED
-from export.miniature.world import Background, Clothes, Identity, Person, Pose, Scene, render
-from export.miniature.world.palette import CLOTHS
-from export.miniature.world.prompts import clothes_in_words, place_in_words
-from export.miniature.world.scene import ClothesKind, Costume
+from miniature.training.pictures import HELD_BACK_SEED
+from miniature.world import Background, Clothes, Identity, Person, Pose, Scene, render
+from miniature.world.palette import CLOTHS
+from miniature.world.prompts import clothes_in_words, place_in_words
+from miniature.world.scene import ClothesKind, Costume
 
 _KINDS: tuple[ClothesKind, ...] = ("t-shirt", "hoodie", "dress", "superhero suit")
 """Clothes of mostly one colour, which can be looked up in a picture."""

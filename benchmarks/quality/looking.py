@@ -25,6 +25,7 @@ class Looker:
     def __init__(self, grpc_url: str, repository: Path) -> None:
         import_models_of(repository)
         from denoising.conditioning import DepthProcessor
+
         from insta_depth_shared.manifest import Manifest
 
         orchestrator = repository / "insta_depth_stream" / "1"

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from export.miniature.world import Person
-from export.miniature.world.body import BodyFrame
-from export.miniature.world.colours import Colour
-from export.miniature.world.frame import HeadFrame
-from export.miniature.world.palette import CLOTHS, SKIES
+from miniature.world import Person
+from miniature.world.body import BodyFrame
+from miniature.world.colours import Colour
+from miniature.world.frame import HeadFrame
+from miniature.world.palette import CLOTHS, SKIES
 
 _TORSO = np.array([[-0.5, 0.5], [0.5, 0.5], [0.52, 1.3], [0.5, 2.0], [-0.5, 2.0], [-0.52, 1.3]])
 _BORDER = 0.06

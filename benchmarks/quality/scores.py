@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from export.miniature.world.palette import CLOTHS, SKIES, name_of
+from miniature.world.palette import CLOTHS, SKIES, name_of
 
 from .cases import Case
 from .measures import Sight, background_colour, clothes_colour, cosines, depth_correlation, keypoint_error

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,10 +20,16 @@ from insta_depth._errors import (
     Overloaded,
     ServerUnavailable,
 )
-from insta_depth._gateway import add_gateway
-from insta_depth._keys import add_keys
 from insta_depth._request import GenerationRequest
 from insta_depth._version import __version__
+
+COMMANDS_GROUP = "insta_depth.commands"
+"""The entry points of this group are functions that add commands to the parser."""
+GATEWAY_COMMANDS = {
+    "gateway": "serve the documented HTTP API",
+    "keys": "make, list, fill and revoke the gateway's keys",
+}
+_NOT_INSTALLED = "pip install insta-depth-gateway"
 
 INTERRUPTED = 130
 USAGE = 2
@@ -92,9 +99,24 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
     _add_generate(commands)
     _add_status(commands)
-    add_gateway(commands)
-    add_keys(commands)
+    _add_installed(commands)
     return parser
+
+
+def _add_installed(commands: Any) -> None:
+    """Add the commands of other packages: the gateway's, or what to install for them."""
+    installed = {each.name: each for each in entry_points(group=COMMANDS_GROUP)}
+    for entry_point in installed.values():
+        entry_point.load()(commands)
+    for name in sorted(GATEWAY_COMMANDS.keys() - installed.keys()):
+        about = f"{GATEWAY_COMMANDS[name]} ({_NOT_INSTALLED})"
+        parser = commands.add_parser(name, help=about, add_help=False, prefix_chars="\0")  # takes any option
+        parser.add_argument("arguments", nargs="*")
+        parser.set_defaults(run=_not_installed)
+
+
+def _not_installed(_arguments: argparse.Namespace, _connect: Connect) -> NoReturn:
+    raise UsageProblem(f"the gateway is not installed: {_NOT_INSTALLED}")
 
 
 def _add_generate(commands: Any) -> None:

@@ -112,6 +112,7 @@ def _conditions(server: LocalTriton, repository: Path, pose: Path) -> tuple[np.n
     sys.path.insert(0, str(orchestrator))  # the drawing is the served model's own
     import torch
     from denoising.conditioning import DepthProcessor, depth_picture, draw_face_keypoints
+
     from insta_depth_shared.manifest import Manifest
     from insta_depth_shared.pictures import resize_for_model
 

@@ -11,9 +11,9 @@ from ..errors import ExportError
 from ..plans.build import Builder
 from ..plans.machine import BuildMachine
 from ..plans.repository import PlanRepository
-from ..plans.shapes import Range, Size
 from ..plans.tensorrt_module import use_tensorrt_rtx
 from ..precision import Precisions
+from ..shapes import Range, Size
 from . import Commands, engine_names
 
 TIMING_CACHE = "tensorrt.timing.cache"

@@ -8,7 +8,7 @@ from typing import Any
 from ..engines import Engine
 from ..errors import ExportError
 from ..onnx_border import check_border
-from .shapes import ShapeRanges, tensor_shapes
+from ..shapes import ShapeRanges, tensor_shapes
 from .tensorrt_module import require_tensorrt
 
 OnProgress = Callable[[str, float], None]

@@ -7,7 +7,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from ..engines import Engine
-from .shapes import USUAL_ROWS, ShapeRanges, is_of_fixed_size, tensor_shapes
+from ..shapes import USUAL_ROWS, ShapeRanges, is_of_fixed_size, tensor_shapes
 
 
 def read_config(path: Path) -> ModelConfig:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from insta_depth_shared.plans import PlanRecord
 
-from .shapes import ShapeRanges
+from ..shapes import ShapeRanges
 from .tensorrt_module import require_tensorrt
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import onnx
+
 from insta_depth_shared.plans import PlanRecord
 
 NAME = "plan.json"

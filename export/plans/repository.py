@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from transformers import AutoImageProcessor
+
 from insta_depth_shared.manifest import Manifest
 from insta_depth_shared.plans import PlanRecord, save_plans
-from transformers import AutoImageProcessor
 
 from ..engines import engine_table, step_engine_names
 from ..ensemble import NAME as ENSEMBLE
@@ -20,13 +21,13 @@ from ..facts import load_facts
 from ..in_process import Arrays
 from ..precision import Precision, Precisions
 from ..repository import FACTS, VERSION, exported_precision
+from ..shapes import USUAL_ROWS, ProfileMaker, Range, ShapeRanges, Size
 from . import record
 from .build import Builder, OnProgress, build_plan
 from .calibration import Case, read_cases, record_inputs
 from .config import batch_config, plan_config, read_config
 from .machine import BuildMachine
 from .quantization import quantize_fp8
-from .shapes import USUAL_ROWS, ProfileMaker, Range, ShapeRanges, Size
 
 ONNX, PLAN = "model.onnx", "model.plan"
 ORCHESTRATOR = "insta_depth_stream"

@@ -8,8 +8,8 @@ import numpy as np
 from ..engines import Engine, sample_inputs
 from ..in_process import Arrays, RunEngine
 from ..parity import TOLERANCE, ParityRow, relative_error
-from ..plans.shapes import ShapeRanges, admits
 from ..precision import Precision
+from ..shapes import ShapeRanges, admits
 from .sides import Side
 
 

@@ -2,6 +2,7 @@
 
 from insta_depth import InstaDepthError
 from insta_depth._errors import ERRORS_BY_CODE, from_text
+
 from insta_depth_shared import errors as server
 
 ONLY_THE_CLIENT = {"DEADLINE_EXCEEDED", "SERVER_UNAVAILABLE"}

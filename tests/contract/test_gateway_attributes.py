@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from denoising.request import ATTRIBUTES, Attribute
-from insta_depth.gateway.body import GenerationBody
-from insta_depth.gateway.settings import PREFIX, Settings
+from insta_depth_gateway.body import GenerationBody
+from insta_depth_gateway.settings import PREFIX, Settings
+
 from insta_depth_shared.manifest import Defaults
 
 PROPERTIES = GenerationBody.model_json_schema()["properties"]

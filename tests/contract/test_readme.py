@@ -8,9 +8,9 @@ import pytest
 from denoising.request import ATTRIBUTES
 from denoising.schedulers import SCHEDULERS
 from insta_depth._cli import _parser as client_parser
-from insta_depth_shared.manifest import Defaults
 
 from export.__main__ import _parser as export_parser
+from insta_depth_shared.manifest import Defaults
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

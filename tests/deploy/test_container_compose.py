@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from insta_depth.gateway.settings import read_settings
+from insta_depth_gateway.settings import read_settings
 
 from deploy.docker import serve_triton
 from deploy.kubernetes import sizing

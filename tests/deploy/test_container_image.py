@@ -66,8 +66,8 @@ def test_of_what_is_copied_only_the_miniature_s_weights_are_kept_out():
     kept_out = [
         name for name in known_files() if any(name.startswith(f"{path}/") for path in sources()) and is_ignored(name)
     ]
-    assert [name for name in kept_out if not name.startswith("export/miniature/weights/")] == []
-    assert all(is_ignored(name) for name in known_files() if name.startswith("export/miniature/weights/"))
+    assert [name for name in kept_out if not name.startswith("miniature/weights/")] == []
+    assert all(is_ignored(name) for name in known_files() if name.startswith("miniature/weights/"))
 
 
 def test_neither_weights_nor_secrets_reach_the_build():
@@ -168,8 +168,8 @@ def test_the_groups_that_are_installed_exist():
 
 
 def test_the_extras_that_are_installed_exist():
-    (extras,) = re.findall(r"\./client\[([\w,]+)\]", DOCKERFILE.read_text())
-    text = (ROOT / "client" / "pyproject.toml").read_text().split("[project.optional-dependencies]")[1]
+    (extras,) = re.findall(r"\./gateway\[([\w,]+)\]", DOCKERFILE.read_text())
+    text = (ROOT / "gateway" / "pyproject.toml").read_text().split("[project.optional-dependencies]")[1]
     for extra in extras.split(","):
         assert f"\n{extra} = [" in text
 
@@ -179,6 +179,7 @@ def test_dependencies_come_before_code():
         ("triton", "serve_triton.py"),
         ("export", "export ./export"),
         ("gateway-packages", "client ./client"),
+        ("gateway-packages", "gateway ./gateway"),
     ):
         lines = stages()[1][name].instructions
         first_install = next(i for i, (_, rest) in enumerate(lines) if "pip/pip install" in rest)
@@ -194,11 +195,13 @@ def test_the_dependencies_of_the_gateway_need_no_code_of_it():
     text = (ROOT / "client" / "pyproject.toml").read_text()
     assert 'path = "insta_depth/_version.py"' in text
     assert 'readme = "README.md"' in text
+    gateway = (ROOT / "gateway" / "pyproject.toml").read_text()
+    assert 'path = "../client/insta_depth/_version.py"' in gateway
 
 
 def test_export_runs_from_what_is_copied(tmp_path):
     """The folders of the image, in a folder of their own, and nothing else of this repository on the path."""
-    for name in ("export", "model_repository"):
+    for name in ("export", "insta_depth_shared", "model_repository"):
         (tmp_path / name).symlink_to(ROOT / name)
     environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
     for command in ("onnx", "tensorrt"):

@@ -10,14 +10,14 @@ import pytest
 import requests
 import yaml
 from denoising import Settings as OrchestratorSettings
-from insta_depth.gateway.settings import PREFIX as GATEWAY_PREFIX
-from insta_depth.gateway.settings import Settings as GatewaySettings
-from insta_depth.gateway.settings import read_settings
-from insta_depth_shared.errors import EngineFailed, InstaDepthError
+from insta_depth_gateway.settings import PREFIX as GATEWAY_PREFIX
+from insta_depth_gateway.settings import Settings as GatewaySettings
+from insta_depth_gateway.settings import read_settings
 
 from deploy.docker import serve_triton
 from deploy.local.server import Options
 from export.__main__ import _parser
+from insta_depth_shared.errors import EngineFailed, InstaDepthError
 from tests.conftest import MAX_REQUESTS, ROOT
 from tests.deploy.kubernetes_manifests import (
     KUBERNETES,

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from denoising import Settings as OrchestratorSettings
 from insta_depth._version import __version__
-from insta_depth.gateway.settings import Settings as GatewaySettings
-from insta_depth.gateway.settings import read_settings
+from insta_depth_gateway.settings import Settings as GatewaySettings
+from insta_depth_gateway.settings import read_settings
 
 from deploy.kubernetes import sizing
 from tests.deploy.kubernetes_manifests import (

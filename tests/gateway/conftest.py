@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import requests
-from insta_depth.gateway.accounts import connect, migrate
+from insta_depth_gateway.accounts import connect, migrate
 from PIL import Image
 from sqlalchemy import Engine
 

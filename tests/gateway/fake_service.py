@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from insta_depth import Capabilities, Generation, NoFace, Progress
-from insta_depth.gateway.errors import NotEnoughCredits, Unauthorized
+from insta_depth_gateway.errors import NotEnoughCredits, Unauthorized
 from PIL import Image
 
 DRAWN_SEED = 987_654_321_098_765

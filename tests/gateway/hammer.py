@@ -8,7 +8,7 @@ import sys
 from decimal import Decimal
 from uuid import uuid4
 
-from insta_depth.gateway.accounts import Ledger, connect
+from insta_depth_gateway.accounts import Ledger, connect
 
 LEASE_S = 5
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 import requests
-from insta_depth.gateway.accounts import AccountSummary, Ledger, connect, migrate
+from insta_depth_gateway.accounts import AccountSummary, Ledger, connect, migrate
 
 START_S = 60
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from insta_depth.gateway.page import UploadLimits, page_app
+from insta_depth_gateway.page import UploadLimits, page_app
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.gateway.fake_service import FakeService

@@ -5,9 +5,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from insta_depth.gateway.accounts import Account, AccountSummary, KeyNotFound, KeyRefused, Ledger
-from insta_depth.gateway.accounts.schema import PREFIX_LENGTH, Base
-from insta_depth.gateway.errors import NotEnoughCredits, Unauthorized
+from insta_depth_gateway.accounts import Account, AccountSummary, KeyNotFound, KeyRefused, Ledger
+from insta_depth_gateway.accounts.schema import PREFIX_LENGTH, Base
+from insta_depth_gateway.errors import NotEnoughCredits, Unauthorized
 from sqlalchemy import Engine, select
 
 LEASE_S = 60

@@ -16,8 +16,8 @@ from typing import TypeVar
 from uuid import uuid4
 
 import pytest
-from insta_depth.gateway.accounts import Account, Ledger
-from insta_depth.gateway.errors import NotEnoughCredits
+from insta_depth_gateway.accounts import Account, Ledger
+from insta_depth_gateway.errors import NotEnoughCredits
 from sqlalchemy import Engine
 
 from tests.gateway.hammer import LEASE_S

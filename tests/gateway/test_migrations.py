@@ -10,14 +10,14 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from insta_depth.gateway.accounts import connect, migrate
-from insta_depth.gateway.accounts.database import migration_config
-from insta_depth.gateway.accounts.schema import Base
+from insta_depth_gateway.accounts import connect, migrate
+from insta_depth_gateway.accounts.database import migration_config
+from insta_depth_gateway.accounts.schema import Base
 from sqlalchemy import Engine, inspect
 
 MIGRATE_WHEN_TOLD = """
 import sys
-from insta_depth.gateway.accounts import connect, migrate
+from insta_depth_gateway.accounts import connect, migrate
 engine = connect(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

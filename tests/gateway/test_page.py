@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from insta_depth.gateway.page import UploadLimits
+from insta_depth_gateway.page import UploadLimits
 from PIL import Image
 
-pytest.importorskip("gradio", reason="the page's packages are not installed: pip install 'insta-depth[page]'")
+pytest.importorskip("gradio", reason="the page's packages are not installed: pip install 'insta-depth-gateway[page]'")
 
 from playwright.sync_api import Browser, expect
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import requests
 from insta_depth._errors import ERRORS_BY_CODE
-from insta_depth.gateway.errors import STATUS_BY_CODE, GatewayError
-from insta_depth.gateway.openapi import document
+from insta_depth_gateway.errors import STATUS_BY_CODE, GatewayError
+from insta_depth_gateway.openapi import document
 
 from tests.gateway.live import LiveGateway, free_port, make_key
 from tests.unit.client.triton_lookalike import TritonLookalike

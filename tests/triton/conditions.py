@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from denoising.conditioning import DepthProcessor, depth_picture, draw_face_keypoints
-from insta_depth_shared.manifest import Manifest
-from insta_depth_shared.pictures import resize_for_model
 from PIL import Image
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import np_to_triton_dtype
 
+from insta_depth_shared.manifest import Manifest
+from insta_depth_shared.pictures import resize_for_model
 from tests.reference.pipeline import Conditions
 
 

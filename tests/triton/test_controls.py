@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from insta_depth_shared.manifest import Manifest
 
+from insta_depth_shared.manifest import Manifest
 from tests.psnr import psnr_db
 
 CHANGED_DB = 45

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import InferenceServerClient, InferInput
 
-from export.miniature.world import Background, Person, Pose, Scene, render
+from miniature.world import Background, Person, Pose, Scene, render
 
 PEOPLE = 60
 FOUND_SHARE, KEYPOINT_ERROR = 0.95, 0.1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("benchmarks", "client", "deploy", "export", "model_repository")
+FOLDERS = ("benchmarks", "client", "deploy", "export", "gateway", "insta_depth_shared", "miniature", "model_repository")
 NOT_OF_TEXT = ("Image.open", "tarfile.open", "opener.open")
 SOURCES = [source for folder in FOLDERS for source in sorted((ROOT / folder).rglob("*.py"))]
 

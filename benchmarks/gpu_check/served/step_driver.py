@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 import triton_python_backend_utils as pb_utils
+
 from insta_depth_shared.bls import Bls
 from insta_depth_shared.errors import InstaDepthError
 

@@ -16,7 +16,7 @@ class TritonPythonModel:
         """Build and compile the network, for the options in the model's parameters."""
         parameters = json.loads(args["model_config"])["parameters"]
         root = parameters["root"]["string_value"]
-        sys.path[:0] = [root, f"{root}/export/shared"]
+        sys.path.insert(0, root)
         locale.setlocale(locale.LC_CTYPE, "C.UTF-8")  # a stub starts in C, in which torch cannot read its own sources
         from benchmarks.gpu_check.options import parse
         from benchmarks.gpu_check.rungs import compiled_network

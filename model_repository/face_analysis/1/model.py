@@ -6,6 +6,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 from face_finding import FaceAnalysis, FaceAnalyst
+
 from insta_depth_shared.bls import Bls
 from insta_depth_shared.errors import InstaDepthError
 from insta_depth_shared.manifest import Manifest

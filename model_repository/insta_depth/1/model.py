@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
+
 from insta_depth_shared.answers import answer
 from insta_depth_shared.background import Background
 from insta_depth_shared.bls import CANCEL, CANCELLATION_KEY, Arrays, Bls

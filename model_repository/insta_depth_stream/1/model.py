@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import triton_python_backend_utils as pb_utils
 from denoising import DepthProcessor, Generated, Generation, Progress, Settings, TritonMetrics
+
 from insta_depth_shared.answers import answer
 from insta_depth_shared.background import Background
 from insta_depth_shared.bls import CANCEL, CANCELLATION_KEY, Arrays, Bls

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
+from prompt_encoding import EncodedPrompt, PromptEncoder
+
 from insta_depth_shared.bls import Bls
 from insta_depth_shared.errors import InstaDepthError, InvalidInput
 from insta_depth_shared.manifest import Manifest
-from prompt_encoding import EncodedPrompt, PromptEncoder
 
 
 class TritonPythonModel:

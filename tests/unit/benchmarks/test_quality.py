@@ -13,8 +13,8 @@ from benchmarks.quality.cases import draw_cases
 from benchmarks.quality.measures import Sight, background_colour, clothes_colour, depth_correlation, keypoint_error
 from benchmarks.quality.scores import OTHERS, Summary, Targets, score
 from benchmarks.quality.sheet import contact_sheet
-from export.miniature.world import Scene, render
-from export.miniature.world.palette import CLOTHS, SKIES, name_of
+from miniature.world import Scene, render
+from miniature.world.palette import CLOTHS, SKIES, name_of
 
 CASES = list(draw_cases(60))
 POINTS = np.array([[20.0, 20], [40, 20], [30, 30], [22, 40], [38, 40]], np.float32)

@@ -219,3 +219,12 @@ def test_a_prompt_is_utf8_where_only_ascii_is_known() -> None:
     line = ["generate", "--face", "f", "--pose", "p", "-o", "o.jpg", "--prompt", "a wömän".encode()]
     shown = subprocess.run([sys.executable, "-c", program, *line], env=ASCII_ONLY, capture_output=True)
     assert shown.stdout.decode("ascii").strip() == ascii("a wömän")
+
+
+@pytest.mark.parametrize("arguments", ["gateway", "gateway --port 8080", "keys create --name me", "keys list --help"])
+def test_without_the_gateway_its_commands_say_what_to_install(
+    arguments: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("insta_depth._cli.entry_points", lambda group: ())
+    assert main(arguments.split()) == 2
+    assert capsys.readouterr().err == "insta-depth: the gateway is not installed: pip install insta-depth-gateway\n"

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from denoising import SCHEDULERS, Conditioning, Denoising, GenerationRequest, Metrics, Progress, prepare_scheduler
+from PIL import Image
+
 from insta_depth_shared.errors import TooLarge
 from insta_depth_shared.manifest import FaceFacts, ImageFacts, LatentFacts, Manifest, TextFacts
-from PIL import Image
 
 EULER_CONFIG = {
     "_class_name": "EulerDiscreteScheduler",

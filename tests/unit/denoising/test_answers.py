@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from insta_depth_shared.answers import answer
 from insta_depth_shared.background import Background
 from insta_depth_shared.errors import EngineFailed, InstaDepthError, NoFace, Overloaded

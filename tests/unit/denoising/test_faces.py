@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from denoising.faces import SentPicture, find_face, find_identity
-from insta_depth_shared.errors import FaceTooSmall
 
+from insta_depth_shared.errors import FaceTooSmall
 from tests.unit.denoising.fakes import RED, picture
 from tests.unit.denoising.test_generation import Studio
 

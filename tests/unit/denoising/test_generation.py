@@ -9,9 +9,9 @@ import pytest
 import torch
 from denoising import Generated, Generation, Settings
 from denoising.conditioning import draw_face_keypoints
+
 from insta_depth_shared.errors import Cancelled, InvalidInput, NoFace, Overloaded, TooLarge
 from insta_depth_shared.manifest import DepthFacts
-
 from tests.unit.denoising.fakes import (
     RED,
     WIDTH,

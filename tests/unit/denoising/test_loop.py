@@ -8,8 +8,8 @@ import pytest
 import torch
 from denoising import SCHEDULERS, Denoising, denoise, prepare_scheduler
 from denoising.loop import guide, preview
-from insta_depth_shared.errors import InvalidInput
 
+from insta_depth_shared.errors import InvalidInput
 from tests.unit.denoising.fakes import EULER_CONFIG, make_denoising, make_manifest, predict_noise
 
 

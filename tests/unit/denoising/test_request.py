@@ -4,9 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 from denoising import ATTRIBUTES, Settings, parse
+
 from insta_depth_shared.errors import InstaDepthError, InvalidInput
 from insta_depth_shared.manifest import ImageFacts
-
 from tests.unit.denoising.fakes import make_manifest, make_tensors
 
 SCHEDULERS = "euler, euler_ancestral, dpmpp_2m, dpmpp_2m_karras, unipc, lcm, ddim, checkpoint"

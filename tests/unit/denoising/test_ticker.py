@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from denoising import Denoising, Metrics, Ticker, denoise
-from insta_depth_shared.errors import Cancelled, EngineFailed
 
+from insta_depth_shared.errors import Cancelled, EngineFailed
 from tests.unit.denoising.fakes import CountingMetrics, FakeNetworks, make_denoising, predict_noise
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
+
 from insta_depth_shared.bls import Arrays
 
 SKIN, MOUTH = (255, 0, 0), (255, 0, 255)

@@ -16,10 +16,11 @@ from face_finding.orientation import SURE_SCORE
 from insightface.app.common import Face
 from insightface.model_zoo.arcface_onnx import ArcFaceONNX
 from insightface.model_zoo.scrfd import SCRFD
+from onnx import TensorProto, helper, numpy_helper
+
 from insta_depth_shared.bls import Arrays, Call
 from insta_depth_shared.errors import InvalidInput
 from insta_depth_shared.manifest import FaceFacts
-from onnx import TensorProto, helper, numpy_helper
 
 STRIDES = (8, 16, 32)
 RED = (255, 0, 0)

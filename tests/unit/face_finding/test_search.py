@@ -7,8 +7,8 @@ from face_finding.detection import FaceDetector
 from face_finding.faces import Faces
 from face_finding.orientation import keypoints_agree, quarter_turns_to_upright
 from face_finding.search import join_scales
-from insta_depth_shared.manifest import FaceFacts
 
+from insta_depth_shared.manifest import FaceFacts
 from tests.unit.face_finding.scripted import ScriptedEngines, draw_face
 
 FREE, FIXED = [640, 320, 160], [640]

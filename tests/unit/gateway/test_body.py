@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from insta_depth.gateway.body import GenerationBody, from_form, from_json
-from insta_depth.gateway.errors import BadRequest
+from insta_depth_gateway.body import GenerationBody, from_form, from_json
+from insta_depth_gateway.errors import BadRequest
 
 GIVEN = {"prompt": "a woman", "face_image": "AAAA", "pose_image": "BBBB"}
 REQUIRED = tuple(GIVEN)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from insta_depth import Generation, Progress
-from insta_depth.gateway.delivery import ClientGone, EventAnswer, PictureAnswer, unless_gone
-from insta_depth.gateway.service import Picture
+from insta_depth_gateway.delivery import ClientGone, EventAnswer, PictureAnswer, unless_gone
+from insta_depth_gateway.service import Picture
 
 SCOPE = {"type": "http"}
 PICTURE = Picture(Generation(b"\xff\xd8\xff", 7), Decimal(2), Decimal(8), 1.0, 2.0)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
-from insta_depth.gateway.errors import BadRequest, BodyTooLarge
-from insta_depth.gateway.fetching import Address, FetchLimits, PictureFetcher, is_public
+from insta_depth_gateway.errors import BadRequest, BodyTooLarge
+from insta_depth_gateway.fetching import Address, FetchLimits, PictureFetcher, is_public
 
 from .picture_site import LARGE, NAME, PICTURE, PictureSite, make_certificate, serving
 

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
-from insta_depth.gateway.errors import Busy
-from insta_depth.gateway.line import Line
+from insta_depth_gateway.errors import Busy
+from insta_depth_gateway.line import Line
 
 
 class Guests:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from insta_depth.gateway.accounts import Ledger, connect, migrate
-from insta_depth.gateway.app import create_app
-from insta_depth.gateway.settings import SettingError, Settings, read_settings
+from insta_depth_gateway.accounts import Ledger, connect, migrate
+from insta_depth_gateway.app import create_app
+from insta_depth_gateway.settings import SettingError, Settings, read_settings
 
 PATH = "/v1/insta-depth"
 ORIGIN = "https://shop.example"

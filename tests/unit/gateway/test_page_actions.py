@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from insta_depth import NoFace, ServerUnavailable
-from insta_depth.gateway.page.actions import generate
-from insta_depth.gateway.page.form import EXTENSIONS
+from insta_depth_gateway.page.actions import generate
+from insta_depth_gateway.page.form import EXTENSIONS
 
 FORM = {"prompt": "a knight", "num_inference_steps": 10, "guidance_scale": 3, "seed": -1, **EXTENSIONS}
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from insta_depth import Capabilities, GenerationRequest
-from insta_depth.gateway.body import GenerationBody, from_form, from_json
-from insta_depth.gateway.errors import BadRequest
-from insta_depth.gateway.page.doors import is_open, names_remote_file
-from insta_depth.gateway.page.folder import delete_unused
-from insta_depth.gateway.page.form import EXTENSIONS, RANGES, request_attributes, scheduler_choices, settings
-from insta_depth.gateway.page.snippets import curl_command, python_program
+from insta_depth_gateway.body import GenerationBody, from_form, from_json
+from insta_depth_gateway.errors import BadRequest
+from insta_depth_gateway.page.doors import is_open, names_remote_file
+from insta_depth_gateway.page.folder import delete_unused
+from insta_depth_gateway.page.form import EXTENSIONS, RANGES, request_attributes, scheduler_choices, settings
+from insta_depth_gateway.page.snippets import curl_command, python_program
 
 ORIGIN = "https://pictures.example"
 NASTY = 'it\'s "5" $HOME `id` \\ {braces} % é\n@file;type=x <b>'

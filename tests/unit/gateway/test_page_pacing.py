@@ -7,10 +7,10 @@ from decimal import Decimal
 
 import pytest
 from insta_depth import Generation, Progress
-from insta_depth.gateway.errors import BodyTooLarge, Busy
-from insta_depth.gateway.page.pacing import at_pace
-from insta_depth.gateway.page.uploads import UploadLimits, Uploads
-from insta_depth.gateway.service import Picture
+from insta_depth_gateway.errors import BodyTooLarge, Busy
+from insta_depth_gateway.page.pacing import at_pace
+from insta_depth_gateway.page.uploads import UploadLimits, Uploads
+from insta_depth_gateway.service import Picture
 from starlette.datastructures import Headers
 
 PICTURE = Picture(Generation(b"a picture", 7), Decimal(1), Decimal(9), 0, 0)

@@ -17,13 +17,13 @@ from insta_depth import (
     Progress,
     ServerUnavailable,
 )
-from insta_depth.gateway.accounts import Account, Ledger, connect, migrate
-from insta_depth.gateway.accounts.asynchronous import AsyncLedger
-from insta_depth.gateway.errors import AccountsUnavailable, Busy, NotEnoughCredits, Unauthorized
-from insta_depth.gateway.metrics import Metrics
-from insta_depth.gateway.service import GenerationService, Picture
-from insta_depth.gateway.settings import Settings
 from insta_depth.testing import PICTURE, AsyncFakeTransport
+from insta_depth_gateway.accounts import Account, Ledger, connect, migrate
+from insta_depth_gateway.accounts.asynchronous import AsyncLedger
+from insta_depth_gateway.errors import AccountsUnavailable, Busy, NotEnoughCredits, Unauthorized
+from insta_depth_gateway.metrics import Metrics
+from insta_depth_gateway.service import GenerationService, Picture
+from insta_depth_gateway.settings import Settings
 
 ASKED = {"face_image": b"a face", "pose_image": b"a pose", "prompt": "a woman", "num_inference_steps": 4}
 PRICE = Decimal("1.4")

@@ -5,9 +5,9 @@ import onnxruntime as ort
 import torch
 from transformers import AutoModelForDepthEstimation, CLIPTokenizer
 
-from export.miniature.instantid import random_projector
-from export.miniature.plan import CheckpointPlan
 from export.networks.identity_projector import IdentityProjector
+from miniature.instantid import random_projector
+from miniature.plan import CheckpointPlan
 
 
 def test_the_published_layouts_are_complete(tiny_checkpoint):

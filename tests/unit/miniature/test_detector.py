@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from export.miniature.detector import ANCHOR_SIZES_PX, STRIDES, Level, PublishedInterface
-from export.miniature.detector_loss import Anchors, detection_loss
-from export.miniature.detector_pictures import Faces, draw_pictures, place_batch
+from miniature.detector import ANCHOR_SIZES_PX, STRIDES, Level, PublishedInterface
+from miniature.detector_loss import Anchors, detection_loss
+from miniature.detector_pictures import Faces, draw_pictures, place_batch
 
 SIDE_PX = 320
 FACE = Faces(np.array([[96.0, 96.0, 224.0, 224.0]]), np.tile([[150.0, 140.0]], (5, 1))[None])

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from insightface.utils.face_align import arcface_dst
 
-from export.miniature.training.examples import Examples
-from export.miniature.training.latent_recognizer import LatentRecognizer, LatentRecognizerStage, face_crops
-from export.miniature.training.loop import Schedule
+from miniature.training.examples import Examples
+from miniature.training.latent_recognizer import LatentRecognizer, LatentRecognizerStage, face_crops
+from miniature.training.loop import Schedule
 
 POINTS = np.array([[50.0, 60], [74, 58], [63, 72], [54, 84], [73, 83]], np.float32)
 

@@ -4,12 +4,12 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from export.miniature.plan import CheckpointPlan
-from export.miniature.tokenizer import train_merges
-from export.miniature.world import Background, Clothes, Identity, Person, Scene, prompt_of
-from export.miniature.world.palette import CLOTHS
-from export.miniature.world.prompts import article, clothes_in_words, every_word
-from export.miniature.world.scene import BackgroundKind, Costume
+from miniature.plan import CheckpointPlan
+from miniature.tokenizer import train_merges
+from miniature.world import Background, Clothes, Identity, Person, Scene, prompt_of
+from miniature.world.palette import CLOTHS
+from miniature.world.prompts import article, clothes_in_words, every_word
+from miniature.world.scene import BackgroundKind, Costume
 
 
 def prompts_of(scene, count=60):

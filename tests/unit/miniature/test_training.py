@@ -8,15 +8,15 @@ from transformers import CLIPTokenizer
 
 from export.checkpoint import Checkpoint
 from export.facts import read_facts
-from export.miniature.plan import CheckpointPlan, DepthPlan, UNetPlan, VaePlan
-from export.miniature.training.everything import FULL, TrainingPlan, train_everything
-from export.miniature.training.identity import Step
-from export.miniature.training.loop import Schedule, Workplace
-from export.miniature.training.pictures import PicturePlan
-from export.miniature.training.text_to_image import as_second_reads
-from export.miniature.training.writing import write_trained
 from export.networks.build import build_network
 from export.precision import Precision
+from miniature.plan import CheckpointPlan, DepthPlan, UNetPlan, VaePlan
+from miniature.training.everything import FULL, TrainingPlan, train_everything
+from miniature.training.identity import Step
+from miniature.training.loop import Schedule, Workplace
+from miniature.training.pictures import PicturePlan
+from miniature.training.text_to_image import as_second_reads
+from miniature.training.writing import write_trained
 
 pytestmark = pytest.mark.slow
 

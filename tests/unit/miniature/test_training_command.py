@@ -1,10 +1,10 @@
-"""``python -m export.miniature``: what would go wrong after hours is said at once, and nothing is lost."""
+"""``python -m miniature``: what would go wrong after hours is said at once, and nothing is lost."""
 
 import sys
 
 import pytest
 
-from export.miniature import __main__ as command
+from miniature import __main__ as command
 
 
 def call(monkeypatch, *arguments):

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from export.miniature.diffusion import build_vae
-from export.miniature.pixels import to_model
-from export.miniature.plan import CheckpointPlan, VaePlan
-from export.miniature.training.decoder import DecoderStage, _as_strong, _pull
-from export.miniature.training.loop import Schedule
-from export.miniature.training.pictures import PicturePlan
+from miniature.diffusion import build_vae
+from miniature.pixels import to_model
+from miniature.plan import CheckpointPlan, VaePlan
+from miniature.training.decoder import DecoderStage, _as_strong, _pull
+from miniature.training.loop import Schedule
+from miniature.training.pictures import PicturePlan
 
 pytestmark = pytest.mark.slow
 

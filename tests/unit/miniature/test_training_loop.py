@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from export.miniature.training import loop
-from export.miniature.training.loop import Schedule, Stage, Workplace, train
+from miniature.training import loop
+from miniature.training.loop import Schedule, Stage, Workplace, train
 
 pytestmark = pytest.mark.slow
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from export.miniature.training import pictures
-from export.miniature.training.pictures import SIZES_PX, PicturePlan, draw_all, load, load_all
-from export.miniature.world import Identity, render
+from miniature.training import pictures
+from miniature.training.pictures import SIZES_PX, PicturePlan, draw_all, load, load_all
+from miniature.world import Identity, render
 
 NAMES = ("image", "twin", "depth", "keypoints", "box", "person", "plain", "bent", "prompt")
 

@@ -1,10 +1,10 @@
 import numpy as np
 import torch
 
-from export.miniature.recognizer import Recognizer
-from export.miniature.training.loop import Schedule
-from export.miniature.training.pictures import PicturePlan
-from export.miniature.training.recognizer import RecognizerStage
+from miniature.recognizer import Recognizer
+from miniature.training.loop import Schedule
+from miniature.training.pictures import PicturePlan
+from miniature.training.recognizer import RecognizerStage
 
 
 def test_a_face_that_lies_on_its_person_has_a_gradient(tmp_path):

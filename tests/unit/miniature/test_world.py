@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from export.miniature.world import Background, Clothes, Identity, Person, Pose, Scene, render
+from miniature.world import Background, Clothes, Identity, Person, Pose, Scene, render
 
 PLAIN = Background("plain")
 LEFT_EYE, RIGHT_EYE, NOSE, LEFT_MOUTH, RIGHT_MOUTH = range(5)

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 import pytest
+
 from insta_depth_shared.plans import Machine, PlanMismatch, PlanRecord, check_plans, save_plans
 
 H100 = "NVIDIA H100 80GB HBM3"

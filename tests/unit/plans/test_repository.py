@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from insta_depth_shared.manifest import Manifest
 
 from export.engines import Engine
 from export.errors import ExportError
@@ -15,9 +14,10 @@ from export.plans import tensorrt_module
 from export.plans.config import read_config
 from export.plans.machine import BuildMachine
 from export.plans.repository import PlanRepository
-from export.plans.shapes import ShapeRanges, Size
 from export.plans.tensorrt_module import TensorRTMissing
 from export.precision import Precisions
+from export.shapes import ShapeRanges, Size
+from insta_depth_shared.manifest import Manifest
 from tests.unit.plans.conftest import make_plans
 
 

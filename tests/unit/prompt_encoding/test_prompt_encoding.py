@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
+from prompt_encoding import PromptEncoder
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
 from insta_depth_shared.bls import Arrays
 from insta_depth_shared.errors import InvalidInput, TooLarge
 from insta_depth_shared.manifest import TextFacts
-from prompt_encoding import PromptEncoder
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 TOKEN_COUNT = 40
 ROOM = TOKEN_COUNT - 2

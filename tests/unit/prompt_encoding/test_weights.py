@@ -1,8 +1,9 @@
 """The weight syntax, as text in and (text, weight) pairs out."""
 
 import pytest
-from insta_depth_shared.errors import InvalidInput
 from prompt_encoding.weights import Segment, parse_weights
+
+from insta_depth_shared.errors import InvalidInput
 
 
 @pytest.mark.parametrize(

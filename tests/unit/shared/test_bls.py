@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from insta_depth_shared.bls import Bls, device_tensors
 from insta_depth_shared.errors import EngineFailed
 

@@ -11,9 +11,10 @@ from urllib.parse import quote_from_bytes
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFile
+
 from insta_depth_shared.errors import InvalidInput, TooLarge
 from insta_depth_shared.pictures import PictureLimits, decode_picture, encode_picture, resize_for_model
-from PIL import Image, ImageFile
 
 LIMITS = PictureLimits(max_bytes=1 << 20, max_pixels=1_000_000)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
 from insta_depth_shared.bls import Call
 from insta_depth_shared.errors import InvalidInput
 from insta_depth_shared.manifest import FaceFacts

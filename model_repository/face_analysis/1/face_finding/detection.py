@@ -6,6 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from insightface.model_zoo.scrfd import SCRFD
+
 from insta_depth_shared.bls import Call
 
 from .faces import Faces

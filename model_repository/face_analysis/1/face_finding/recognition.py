@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 from insightface.utils.face_align import norm_crop
+
 from insta_depth_shared.bls import Call
 
 ENGINE = "face_recognizer"

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from insta_depth_shared.errors import FaceTooSmall
 from PIL import Image
+
+from insta_depth_shared.errors import FaceTooSmall
 
 from .networks import Face, Networks, analyse_face
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+
 from insta_depth_shared.errors import Cancelled, InstaDepthError, InvalidInput, NoFace, Overloaded
 from insta_depth_shared.manifest import Manifest
 from insta_depth_shared.pictures import PictureLimits, decode_picture, encode_picture, resize_for_model

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from insta_depth_shared.manifest import Manifest
 
 from .conditioning import torch_dtype

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+
 from insta_depth_shared.bls import Array
 from insta_depth_shared.errors import InvalidInput
 from insta_depth_shared.manifest import Manifest

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
+
 from insta_depth_shared.errors import InvalidInput, TooLarge
 from insta_depth_shared.manifest import ImageFacts, Manifest
 from insta_depth_shared.pictures import WRITABLE

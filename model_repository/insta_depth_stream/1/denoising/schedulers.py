@@ -14,6 +14,7 @@ from diffusers import (
     LCMScheduler,
     UniPCMultistepScheduler,
 )
+
 from insta_depth_shared.errors import InvalidInput
 
 CHECKPOINT = "checkpoint"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 import torch
+
 from insta_depth_shared.errors import Cancelled
 
 from .loop import Denoising

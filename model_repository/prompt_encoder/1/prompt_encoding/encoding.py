@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from transformers import CLIPTokenizer, PreTrainedTokenizerBase
+
 from insta_depth_shared.bls import Arrays, Call
 from insta_depth_shared.errors import InvalidInput, TooLarge
 from insta_depth_shared.manifest import TextFacts
-from transformers import CLIPTokenizer, PreTrainedTokenizerBase
 
 from .weights import parse_weights
 from .windows import Tokens, Windows, make_windows, tokenize, window_count, words_in_window

@@ -1,6 +1,0 @@
-"""Keys, their credits, and what requests hold of them: a real database behind one class, `Ledger`."""
-
-from insta_depth.gateway.accounts.database import connect, migrate
-from insta_depth.gateway.accounts.ledger import Account, AccountSummary, KeyNotFound, KeyRefused, Ledger
-
-__all__ = ["Account", "AccountSummary", "KeyNotFound", "KeyRefused", "Ledger", "connect", "migrate"]

@@ -1,0 +1,338 @@
+"""Who may call, and what they have left. Nothing else writes to the accounts.
+
+A request reserves its price before the work, and spends or returns it afterwards. Each step is one transaction that
+begins with a conditional UPDATE, so of two that would close the same reservation only one does, and no balance goes
+below zero however many run at once. A reservation has a deadline that its gateway moves on while it lives: whatever a
+killed gateway held is returned when the deadline passes.
+"""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, Engine, and_, case, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from insta_depth_gateway.accounts.schema import (
+    HELD,
+    NAME_LENGTH,
+    PREFIX_LENGTH,
+    RETURNED,
+    SPENT,
+    ApiKey,
+    Deposit,
+    Reservation,
+)
+from insta_depth_gateway.errors import GatewayError, NotEnoughCredits, Unauthorized
+
+SECRET_MARK = "idk_"
+"""What every secret starts with, so that scanners for leaked secrets can know one."""
+
+_UNITS_PER_CREDIT = 1000
+_SMALLEST_AMOUNT = Decimal("0.001")
+_LARGEST_AMOUNT = Decimal(10**12)
+_LARGEST_RATE = 1_000_000
+
+
+class KeyNotFound(LookupError):
+    """No key has this name or prefix."""
+
+
+class KeyRefused(ValueError):
+    """A key cannot be made or changed as asked; the message says why."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """A key that may call. ``rate_limit_per_minute``: its own limit, None for the gateway's."""
+
+    id: int
+    name: str
+    rate_limit_per_minute: int | None = None
+
+
+@dataclass(frozen=True)
+class AccountSummary:
+    """One key's books, in credits: ``deposited`` = ``balance`` + ``held`` + ``spent``."""
+
+    name: str
+    prefix: str
+    deposited: Decimal
+    balance: Decimal
+    held: Decimal
+    spent: Decimal
+    requests: int
+    """Requests that were paid for."""
+    rate_limit_per_minute: int | None
+    created_at: int
+    revoked_at: int | None
+
+
+class Ledger:
+    """Safe to share between threads. ``lease_s``: seconds until a reservation that nobody renews is returned."""
+
+    def __init__(self, engine: Engine, lease_s: float = 30.0, clock: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._lease_s = lease_s
+        self._clock = clock
+        self.owner = uuid4().hex
+        """Marks the reservations of this object."""
+
+    # Keys
+
+    def create_key(
+        self, name: str, credits: Decimal = Decimal(0), rate_limit_per_minute: int | None = None
+    ) -> tuple[Account, str]:
+        """Return a new key's account and its secret, which is shown this once. Raises `KeyRefused`."""
+        secret, units = SECRET_MARK + secrets.token_urlsafe(32), to_units(credits)
+        values = {
+            "name": _checked_name(name),
+            "prefix": secret[:PREFIX_LENGTH],
+            "key_hash": _hashed(secret),
+            "balance": units,
+            "rate_limit_per_minute": _checked_rate(rate_limit_per_minute),
+            "created_at": self._now,
+        }
+        try:
+            with self._engine.begin() as connection:
+                key_id = connection.scalar(insert(ApiKey).values(values).returning(ApiKey.id))
+                self._deposit(connection, key_id, units)
+        except IntegrityError:
+            raise KeyRefused(f"name: {name!r} is taken") from None
+        return Account(int(key_id or 0), name, rate_limit_per_minute), secret
+
+    def add_credits(self, key: str, credits: Decimal) -> Decimal:
+        """Add to the key with this name or prefix and return its balance. Raises `KeyNotFound`, `KeyRefused`."""
+        units = to_units(credits)
+        if units <= 0:
+            raise KeyRefused(f"credits: {credits} is not above 0")
+        paid_in = update(ApiKey).where(_named(key)).values(balance=ApiKey.balance + units)
+        with self._engine.begin() as connection:
+            row = connection.execute(paid_in.returning(ApiKey.id, ApiKey.balance)).one_or_none()
+            if row is None:
+                raise KeyNotFound(key)
+            self._deposit(connection, row.id, units)
+        return to_credits(row.balance)
+
+    def revoke(self, key: str) -> None:
+        """Let the key with this name or prefix call no more; its books stay. Raises `KeyNotFound`."""
+        revoked_at = func.coalesce(ApiKey.revoked_at, self._now)
+        with self._engine.begin() as connection:
+            if connection.execute(update(ApiKey).where(_named(key)).values(revoked_at=revoked_at)).rowcount == 0:
+                raise KeyNotFound(key)
+
+    def summaries(self) -> list[AccountSummary]:
+        """Return the books of every key, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(_SUMMARIES).all()
+        return [
+            AccountSummary(
+                name=row.name,
+                prefix=row.prefix,
+                deposited=to_credits(row.deposited),
+                balance=to_credits(row.balance),
+                held=to_credits(row.held),
+                spent=to_credits(row.spent),
+                requests=int(row.requests),
+                rate_limit_per_minute=row.rate_limit_per_minute,
+                created_at=row.created_at,
+                revoked_at=row.revoked_at,
+            )
+            for row in rows
+        ]
+
+    def find(self, secret: str) -> Account | None:
+        """Return the account of a secret, or None where it is unknown or revoked."""
+        columns = (ApiKey.id, ApiKey.name, ApiKey.rate_limit_per_minute)
+        found = select(*columns).where(ApiKey.key_hash == _hashed(secret), ApiKey.revoked_at.is_(None))
+        with self._reading() as connection:
+            row = connection.execute(found).one_or_none()
+        return row and Account(row.id, row.name, row.rate_limit_per_minute)
+
+    # Reservations
+
+    def reserve(self, account: Account, price: Decimal, reservation_id: str) -> Decimal:
+        """Hold ``price`` and return what remains. Raises `NotEnoughCredits`, or `Unauthorized` for a revoked key."""
+        units = to_units(price)
+        with self._engine.begin() as connection:
+            balance = self._take(connection, account.id, units)
+            if balance is None:
+                # Also where there was nothing to return: another may just have returned it, and made us wait.
+                self._return_expired(connection, Reservation.key_id == account.id)
+                balance = self._take(connection, account.id, units)
+            if balance is not None:
+                held = {"id": reservation_id, "key_id": account.id, "owner": self.owner, "amount": units, "state": HELD}
+                connection.execute(insert(Reservation).values(held | self._fresh() | {"created_at": self._now}))
+        if balance is None:
+            raise self._refusal(account, price)
+        return to_credits(balance)
+
+    def spend(self, reservation_id: str) -> bool:
+        """Spend what is held; False where it is no longer held."""
+        with self._engine.begin() as connection:
+            return self._close(connection, Reservation.id == reservation_id, SPENT) != []
+
+    def give_back(self, reservation_id: str) -> bool:
+        """Return what is held to its key; False where it is no longer held."""
+        with self._engine.begin() as connection:
+            return self._return(connection, Reservation.id == reservation_id) > 0
+
+    def renew(self) -> int:
+        """Move on the deadlines of what this object holds; return how many there are."""
+        mine = _locked((Reservation.owner == self.owner) & (Reservation.state == HELD))
+        with self._engine.begin() as connection:
+            return connection.execute(update(Reservation).where(mine).values(self._fresh())).rowcount
+
+    def return_expired(self) -> int:
+        """Return to their keys all reservations whose deadline has passed; return how many there were."""
+        with self._engine.begin() as connection:
+            return self._return_expired(connection)
+
+    def balance(self, account: Account) -> Decimal:
+        """Return what the account has left, without what is held."""
+        with self._reading() as connection:
+            return to_credits(connection.scalar(select(ApiKey.balance).where(ApiKey.id == account.id)) or 0)
+
+    def ping(self) -> None:
+        """Ask the database for a sign of life; raises SQLAlchemy's error where there is none."""
+        with self._reading() as connection:
+            connection.execute(select(1))
+
+    def close(self) -> None:
+        """Drop the connections."""
+        self._engine.dispose()
+
+    @property
+    def _now(self) -> int:
+        return int(self._clock())
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """A connection for a lone SELECT, which sees one moment and takes no lock."""
+        with self._engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    def _refusal(self, account: Account, price: Decimal) -> GatewayError:
+        with self._reading() as connection:
+            key = connection.execute(select(ApiKey.balance, ApiKey.revoked_at).where(ApiKey.id == account.id)).first()
+        if key is None or key.revoked_at is not None:
+            return Unauthorized("the key has been revoked")
+        return NotEnoughCredits(price, to_credits(key.balance))
+
+    def _fresh(self) -> dict[str, int]:
+        return {"deadline": int(self._clock() + self._lease_s)}
+
+    def _deposit(self, connection: Connection, key_id: int | None, units: int) -> None:
+        connection.execute(insert(Deposit).values(key_id=key_id, amount=units, created_at=self._now))
+
+    def _take(self, connection: Connection, key_id: int, units: int) -> int | None:
+        """Lower the balance by ``units`` if it allows and the key is not revoked; return the new one."""
+        allows = (ApiKey.id == key_id) & (ApiKey.balance >= units) & ApiKey.revoked_at.is_(None)
+        taken = update(ApiKey).where(allows).values(balance=ApiKey.balance - units).returning(ApiKey.balance)
+        return connection.scalar(taken)
+
+    def _close(self, connection: Connection, which: Any, state: str) -> list[Any]:
+        """Give ``state`` to the reservations in ``which`` that are held; return (key_id, amount) of each."""
+        closed = update(Reservation).where(which, Reservation.state == HELD).values(state=state, closed_at=self._now)
+        return list(connection.execute(closed.returning(Reservation.key_id, Reservation.amount)))
+
+    def _return(self, connection: Connection, which: Any) -> int:
+        rows = self._close(connection, which, RETURNED)
+        # In one order everywhere, so that two that return much at once cannot wait for each other.
+        for key_id, amount in sorted(rows):
+            connection.execute(update(ApiKey).where(ApiKey.id == key_id).values(balance=ApiKey.balance + amount))
+        return len(rows)
+
+    def _return_expired(self, connection: Connection, *which: Any) -> int:
+        expired = and_(Reservation.state == HELD, Reservation.deadline < self._now, *which)
+        return self._return(connection, _locked(expired))
+
+
+def to_units(credits: Decimal) -> int:
+    """Return credits as whole thousandths. Raises `KeyRefused` for finer, negative or absurd amounts."""
+    if not credits.is_finite() or not 0 <= credits <= _LARGEST_AMOUNT:
+        raise KeyRefused(f"credits: {credits} is not between 0 and {_LARGEST_AMOUNT}")
+    # Rounded before it is multiplied: a product of more than 28 digits would be rounded unseen.
+    rounded = credits.quantize(_SMALLEST_AMOUNT)
+    if rounded != credits:
+        raise KeyRefused(f"credits: {credits} is finer than a thousandth")
+    return int(rounded * _UNITS_PER_CREDIT)
+
+
+def to_credits(units: int) -> Decimal:
+    """Return thousandths as credits: 12.5, 100."""
+    return without_zeros(Decimal(units) / _UNITS_PER_CREDIT)
+
+
+def without_zeros(credits: Decimal) -> Decimal:
+    """Return the same amount without zeros at its end, never with an exponent: 12.5, 100."""
+    whole = credits.to_integral_value()
+    return whole if credits == whole else credits.normalize()
+
+
+def _hashed(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
+
+
+def _checked_name(name: str) -> str:
+    if not name.strip() or len(name) > NAME_LENGTH or not name.isprintable():
+        raise KeyRefused(f"name: {name!r} is not 1 to {NAME_LENGTH} printable characters")
+    if name.startswith(SECRET_MARK):
+        raise KeyRefused(f"name: it starts with {SECRET_MARK}, as secrets and their prefixes do")
+    return name
+
+
+def _checked_rate(limit: int | None) -> int | None:
+    if limit is not None and not 0 <= limit <= _LARGEST_RATE:
+        raise KeyRefused(f"rate_limit: {limit} is not between 0 (no limit) and {_LARGEST_RATE} requests a minute")
+    return limit
+
+
+def _locked(which: Any) -> Any:
+    """Match the reservations in ``which`` after locking them, in one order everywhere.
+
+    Two that took many of the same rows in different orders would wait for each other.
+    """
+    return Reservation.id.in_(select(Reservation.id).where(which).order_by(Reservation.id).with_for_update())
+
+
+def _named(key: str) -> Any:
+    if not key.isprintable():
+        # No key has such a name, and not every database can be asked for it.
+        raise KeyNotFound(key)
+    return or_(ApiKey.name == key, ApiKey.prefix == key)
+
+
+def _sum_of(state: str) -> Any:
+    return func.sum(case((Reservation.state == state, Reservation.amount), else_=0))
+
+
+_RESERVED = (
+    select(
+        Reservation.key_id,
+        _sum_of(HELD).label("held"),
+        _sum_of(SPENT).label("spent"),
+        func.sum(case((Reservation.state == SPENT, 1), else_=0)).label("requests"),
+    )
+    .group_by(Reservation.key_id)
+    .subquery()
+)
+_DEPOSITED = select(Deposit.key_id, func.sum(Deposit.amount).label("deposited")).group_by(Deposit.key_id).subquery()
+_SUMMARIES = (
+    select(
+        ApiKey,
+        func.coalesce(_DEPOSITED.c.deposited, 0).label("deposited"),
+        func.coalesce(_RESERVED.c.held, 0).label("held"),
+        func.coalesce(_RESERVED.c.spent, 0).label("spent"),
+        func.coalesce(_RESERVED.c.requests, 0).label("requests"),
+    )
+    .outerjoin(_DEPOSITED, _DEPOSITED.c.key_id == ApiKey.id)
+    .outerjoin(_RESERVED, _RESERVED.c.key_id == ApiKey.id)
+    .order_by(ApiKey.id)
+)

@@ -1,0 +1,135 @@
+"""The gateway as an ASGI application: the API, and the page where it is wanted and installed."""
+
+import asyncio
+import importlib.util
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from insta_depth import AsyncInstaDepth, InstaDepthError, __version__
+from insta_depth.addresses import without_proxies
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from insta_depth_gateway import documents
+from insta_depth_gateway.accounts.asynchronous import AsyncLedger
+from insta_depth_gateway.accounts.database import connect, migrate
+from insta_depth_gateway.accounts.ledger import Ledger
+from insta_depth_gateway.answers import answer_error
+from insta_depth_gateway.delivery import ClientGone
+from insta_depth_gateway.draining import Draining
+from insta_depth_gateway.errors import GatewayError
+from insta_depth_gateway.fetching import FetchLimits, PictureFetcher
+from insta_depth_gateway.manners import Manners, with_cors
+from insta_depth_gateway.metrics import Metrics
+from insta_depth_gateway.observing import Observer
+from insta_depth_gateway.reading import BodyReader
+from insta_depth_gateway.routes import api
+from insta_depth_gateway.service import GenerationService
+from insta_depth_gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from insta_depth_gateway.page import Page
+
+_ROUTES = [route for route in api.routes if isinstance(route, APIRoute)]
+_API_PATHS = frozenset(route.path for route in _ROUTES)
+_READABLE_PATHS = frozenset(route.path for route in _ROUTES if "GET" in (route.methods or ())) | {"/openapi.json"}
+
+
+def create_app(settings: Settings, stopping: asyncio.Event) -> ASGIApp:
+    """Return the application; who sets ``stopping`` ends the page's connections that would never end by themselves.
+
+    Accounts are connected and their tables brought up to date here, so a database that cannot be used is known before
+    anything listens. Raises `DatabaseUrlError` and SQLAlchemy's errors.
+    """
+    # What a power cut undoes is in the callers' favour: at worst a reservation, or that it was spent.
+    engine = connect(settings.database_url.get_secret_value(), survives_power_cut=False)
+    migrate(engine)
+    ledger = AsyncLedger(Ledger(engine, settings.lease_s), is_single_writer=engine.dialect.name == "sqlite")
+    metrics = Metrics()
+    service = GenerationService(settings, ledger, AsyncInstaDepth(settings.triton_url), metrics)
+    metrics.watch(lambda: service.line.in_flight, lambda: service.line.waiting)
+    page = _page(service, stopping) if settings.page and page_is_installed() else None
+    app = create_api()
+    app.router.lifespan_context = _lifespan(service, ledger, page)
+    app.state.service = service
+    app.state.metrics = metrics
+    app.state.bodies = BodyReader(settings.max_body_bytes, settings.max_buffered_bytes, settings.body_timeout_s)
+    app.state.fetcher = _fetcher(settings)
+    polite = with_cors(Manners(app, _API_PATHS, _READABLE_PATHS), settings.allowed_origins)
+    return Observer(Draining(_with_page(polite, page) if page else polite), metrics, _API_PATHS)
+
+
+class _Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """Add the schemas that FastAPI does not see."""
+        document = super().openapi()
+        document["components"]["schemas"].update(documents.SCHEMAS)
+        return document
+
+
+def create_api() -> FastAPI:
+    """Return the API alone, with nothing behind it: enough for its OpenAPI document."""
+    app = _Api(
+        title=documents.TITLE,
+        description=documents.DESCRIPTION,
+        version=__version__,
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.include_router(api)
+    for kind in (GatewayError, InstaDepthError, HTTPException, ClientGone, Exception):
+        app.add_exception_handler(kind, answer_error)
+    return app
+
+
+def page_is_installed() -> bool:
+    """Whether the optional packages of the page are there."""
+    return importlib.util.find_spec("gradio") is not None
+
+
+def _fetcher(settings: Settings) -> PictureFetcher | None:
+    limits = FetchLimits(settings.fetch_max_bytes, settings.fetch_timeout_s)
+    return PictureFetcher(limits) if settings.fetch_urls else None
+
+
+def _page(service: GenerationService, stopping: asyncio.Event) -> "Page":
+    with without_proxies():  # gradio makes an HTTP client as it is imported, for what the page has no use for
+        from insta_depth_gateway.page import UploadLimits, page_app
+
+        uploads = UploadLimits(total_bytes=service.settings.page_upload_bytes)
+        return page_app(service, stopping, uploads)
+
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def _lifespan(service: GenerationService, ledger: AsyncLedger, page: "Page | None") -> Lifespan:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        leases = asyncio.create_task(service.keep_leases())
+        try:
+            async with page.lifespan() if page else nullcontext():
+                yield
+        finally:
+            leases.cancel()
+            await asyncio.wait({leases})
+            await service.close()
+            if app.state.fetcher is not None:
+                await app.state.fetcher.close()
+            ledger.close()
+
+    return lifespan
+
+
+def _with_page(api: ASGIApp, page: "Page") -> ASGIApp:
+    """Leave the page's paths to the page."""
+
+    async def door(scope: Scope, receive: Receive, send: Send) -> None:
+        is_page = scope["type"] == "http" and page.has(scope["path"])
+        await (page if is_page else api)(scope, receive, send)
+
+    return door

@@ -1,0 +1,154 @@
+"""The page's layout, and which part listens to which."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from insta_depth_gateway.page import panels
+from insta_depth_gateway.page.actions import generate
+from insta_depth_gateway.page.folder import SWEEP_S
+from insta_depth_gateway.page.form import scheduler_choices
+from insta_depth_gateway.page.parts import AWAY, Inputs, Outputs, lay_out
+from insta_depth_gateway.page.snippets import curl_command, python_program
+
+if TYPE_CHECKING:
+    from insta_depth_gateway.service import GenerationService
+
+History = list[tuple[str, str]]
+"""A visitor's pictures, newest first: file and caption."""
+
+_CANCELLED = {"status": panels.cancelled(), "restore": True}
+_GALLERY_MAX = 24
+_QUIET: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
+_DIRECT: dict[str, Any] = dict(queue=False, **_QUIET)
+"""Beside Gradio's queue: its browser side can miss an event that joins while another one's stream is closing."""
+
+
+def build_blocks(service: "GenerationService", keep_s: int) -> gr.Blocks:
+    """Return the page; its files are deleted ``keep_s`` after they were last used."""
+    with gr.Blocks(
+        title="Insta Depth", analytics_enabled=False, fill_width=True, delete_cache=(min(SWEEP_S, keep_s), keep_s)
+    ) as blocks:
+        inputs, outputs = lay_out()
+        _connect_generate(service, inputs, outputs)
+        _connect_previews_of_the_request(service, blocks, inputs, outputs)
+        _connect_offers(service, blocks, inputs)
+    # Without a limit here: whose turn it is, is the service's to say.
+    blocks.queue(default_concurrency_limit=None, api_open=False)
+    return blocks
+
+
+def _connect_generate(service: "GenerationService", inputs: Inputs, outputs: Outputs) -> None:
+    cancelled: dict[str, asyncio.Event] = {}
+    """By session. Gradio's own cancelling acts at once, but now and then not at all."""
+
+    async def run(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[dict[Any, Any]]:
+        history, session = values[outputs.history], str(request.session_hash)
+        is_cancelled = cancelled[session] = asyncio.Event()
+        try:
+            yield _show(outputs, {"running": True}, history)
+            async with aclosing(generate(service, values[inputs.key], inputs.read(values))) as stream:
+                async for shown in stream:
+                    if is_cancelled.is_set():
+                        break
+                    yield _show(outputs, shown, history)
+            yield _show(outputs, {"running": False} | (_CANCELLED if is_cancelled.is_set() else {}), history)
+        finally:
+            if cancelled.get(session) is is_cancelled:
+                del cancelled[session]
+
+    async def stop(history: History, request: gr.Request) -> dict[Any, Any]:
+        if is_cancelled := cancelled.get(str(request.session_hash)):
+            is_cancelled.set()
+        return _show(outputs, {"running": False} | _CANCELLED, history)
+
+    running = outputs.generate.click(
+        run,
+        inputs={inputs.key, outputs.history, *inputs.fields.values()},
+        outputs=outputs.all(),
+        concurrency_limit=None,
+        **_QUIET,
+    )
+    outputs.cancel.click(stop, inputs=outputs.history, outputs=outputs.all(), cancels=[running], **_DIRECT)
+    outputs.again.click(lambda seed: seed, inputs=outputs.last_seed, outputs=inputs.fields["seed"], **_DIRECT)
+
+
+def _connect_previews_of_the_request(
+    service: "GenerationService", blocks: gr.Blocks, inputs: Inputs, outputs: Outputs
+) -> None:
+    def refresh(values: dict[Any, Any], request: gr.Request) -> list[str]:
+        form = inputs.read(values)
+        steps = form["num_inference_steps"]
+        price = service.price(None if steps is None else int(steps))
+        origin = _origin(request)
+        return [panels.price_line(price), curl_command(origin, form), python_program(origin, form)]
+
+    gr.on(
+        [blocks.load, *(field.change for field in inputs.fields.values())],
+        refresh,
+        inputs=set(inputs.fields.values()),
+        outputs=[outputs.price, outputs.curl, outputs.python],
+        trigger_mode="always_last",
+        **_DIRECT,
+    )
+
+
+def _connect_offers(service: "GenerationService", blocks: gr.Blocks, inputs: Inputs) -> None:
+    async def choices() -> gr.Dropdown:
+        return gr.Dropdown(scheduler_choices(await service.capabilities()))
+
+    blocks.load(choices, outputs=inputs.fields["scheduler"], **_DIRECT)
+
+
+def _origin(request: gr.Request) -> str:
+    """Return the address under which the visitor's browser knows the gateway."""
+    headers = request.headers
+    return headers.get("origin") or f"http://{headers.get('host', 'localhost')}"
+
+
+def _show(outputs: Outputs, shown: dict[str, Any], history: History) -> dict[Any, Any]:
+    """Return new values as Gradio takes them: by component.
+
+    What is not shown is "hidden" rather than left out: a part that is put in anew misses the values of that moment.
+    """
+    changes: dict[Any, Any] = {}
+    if "running" in shown:
+        changes[outputs.generate] = gr.Button(interactive=not shown["running"])
+        changes[outputs.cancel] = gr.Button(interactive=shown["running"])
+    if "status" in shown:
+        changes[outputs.status] = shown["status"]
+    if "preview" in shown:
+        changes |= _show_stage(outputs, shows_result=False) | {outputs.preview: gr.HTML(shown["preview"], visible=True)}
+    elif "restore" in shown and not history:
+        changes[outputs.preview] = panels.EMPTY
+    elif "restore" in shown:
+        changes |= _show_stage(outputs, shows_result=True)
+    if "picture" in shown:
+        changes |= _show_stage(outputs, shows_result=True) | _show_picture(outputs, shown, history)
+    return changes
+
+
+def _show_stage(outputs: Outputs, shows_result: bool) -> dict[Any, Any]:
+    """Show the result or, in its place, the preview."""
+    return {
+        outputs.preview: gr.HTML(visible="hidden" if shows_result else True),
+        outputs.result: gr.Column(elem_classes=[] if shows_result else [AWAY]),
+    }
+
+
+def _show_picture(outputs: Outputs, shown: dict[str, Any], history: History) -> dict[Any, Any]:
+    path, seed = shown["picture"], shown["seed"]
+    kept = [each for each in history if Path(each[0]).exists()]
+    pictures = [(path, f"seed {seed}"), *kept][:_GALLERY_MAX]
+    return {
+        outputs.picture: path,
+        outputs.facts: shown["facts"],
+        outputs.download: path,
+        outputs.last_seed: seed,
+        outputs.history: pictures,
+        outputs.gallery: gr.Gallery(pictures, visible=True),
+    }

@@ -1,0 +1,61 @@
+"""A stream of the service at the pace of a visitor's browser."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING
+
+from insta_depth import Progress
+
+if TYPE_CHECKING:
+    from insta_depth_gateway.service import Picture
+
+
+async def at_pace(
+    events: "AsyncGenerator[Progress | Picture, None]", tick_s: float
+) -> "AsyncGenerator[Progress | Picture | None, None]":
+    """Yield the newest event, and None when ``tick_s`` passed without one; closed, it closes the events.
+
+    Progress that was overtaken is left out. The events are resumed after the picture only when this generator is: the
+    picture is paid for once it was shown. Gradio notices that a visitor has gone only when something is yielded.
+    """
+    newest = _Newest()
+    reading = asyncio.create_task(newest.read(events))
+    try:
+        while True:
+            if not reading.done():
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(newest.has_come.wait(), tick_s)
+            event = newest.take()
+            if event is None and reading.done():
+                break
+            yield event
+            if event is not None and not isinstance(event, Progress):
+                newest.picture_is_shown.set()
+        await reading
+    finally:
+        reading.cancel()
+        await asyncio.wait({reading})
+
+
+class _Newest:
+    """The newest event that was not shown yet. One task reads them all, as one caller would."""
+
+    def __init__(self) -> None:
+        self.has_come, self.picture_is_shown = asyncio.Event(), asyncio.Event()
+        self._event: Progress | Picture | None = None
+
+    def take(self) -> "Progress | Picture | None":
+        event, self._event = self._event, None
+        self.has_come.clear()
+        return event
+
+    async def read(self, events: "AsyncGenerator[Progress | Picture, None]") -> None:
+        try:
+            async with aclosing(events):
+                async for self._event in events:
+                    self.has_come.set()
+                    if not isinstance(self._event, Progress):
+                        await self.picture_is_shown.wait()
+        finally:
+            self.has_come.set()

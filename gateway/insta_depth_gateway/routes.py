@@ -1,0 +1,128 @@
+"""The paths of the API."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Request, Security
+from fastapi.security import APIKeyHeader
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import JSONResponse, Response
+
+from insta_depth_gateway import documents
+from insta_depth_gateway.accounts.ledger import Account
+from insta_depth_gateway.answers import body_of
+from insta_depth_gateway.body import PICTURES, GenerationBody
+from insta_depth_gateway.delivery import EventAnswer, Events, PictureAnswer, as_base64, last_of, unless_gone
+from insta_depth_gateway.errors import BadRequest
+from insta_depth_gateway.service import Picture
+
+api = APIRouter()
+
+T = TypeVar("T")
+
+_key = APIKeyHeader(name="x-api-key", auto_error=False, description="As `insta-depth keys create` shows it, once.")
+
+
+async def _caller(request: Request, secret: Annotated[str | None, Security(_key)]) -> Account:
+    """Return who calls, before anything else of the request is read."""
+    account = await request.app.state.service.authenticate(secret)
+    request.state.key = account.name
+    return account
+
+
+async def _paced_caller(request: Request, account: Annotated[Account, Depends(_caller)]) -> Account:
+    await request.app.state.service.check_pace(account)
+    return account
+
+
+@api.post("/v1/insta-depth", **documents.GENERATE)
+async def generate(request: Request, account: Annotated[Account, Depends(_paced_caller)]) -> Response:
+    """Make a picture of the face's person in the pose, as the prompt says."""
+    async with request.app.state.bodies.read(request) as body:
+        picture, events = await _started(request, account, body, last_of)
+        return _picture_answer(picture, body.base64, events)
+
+
+@api.post("/v1/insta-depth/stream", **documents.STREAM)
+async def stream(request: Request, account: Annotated[Account, Depends(_paced_caller)]) -> Response:
+    """Make a picture and tell of every step on the way, as server-sent events."""
+    async with request.app.state.bodies.read(request) as body:
+        first, events = await _started(request, account, body, anext)
+        price = request.app.state.service.price(body.num_inference_steps)
+        remaining = await request.app.state.service.balance(account)
+        return EventAnswer(first, events, {"x-cost": str(price), "x-remaining-credits": str(remaining)}, body_of)
+
+
+async def _started(
+    request: Request, account: Account, body: GenerationBody, until: Callable[[Events], Awaitable[T]]
+) -> tuple[T, Events]:
+    """Begin the work and return what ``until`` waits for, and the stream; give up where the caller leaves."""
+    events = request.app.state.service.stream(account, await _attributes(request, body))
+    try:
+        return await unless_gone(request.receive, until(events)), events
+    except BaseException:
+        await events.aclose()
+        raise
+
+
+@api.get("/v1/get-user-credits", **documents.CREDITS)
+async def get_user_credits(request: Request, account: Annotated[Account, Depends(_caller)]) -> Response:
+    """Tell what the key has left."""
+    balance = await request.app.state.service.balance(account)
+    return JSONResponse({"credits": float(balance), "free-credits": 0}, headers={"x-remaining-credits": str(balance)})
+
+
+@api.get("/healthz", **documents.HEALTH)
+async def healthz() -> Response:
+    """Say that the gateway runs."""
+    return JSONResponse({"status": "ok"})
+
+
+@api.get("/readyz", **documents.READY)
+async def readyz(request: Request) -> Response:
+    """Say whether requests can be served: accounts can be read and Triton has our models."""
+    await request.app.state.service.check_ready()
+    return JSONResponse({"status": "ready"})
+
+
+@api.get("/metrics", **documents.METRICS)
+async def metrics(request: Request) -> Response:
+    """Tell Prometheus."""
+    return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _attributes(request: Request, body: GenerationBody) -> dict[str, Any]:
+    """Return what the client is asked for, with pictures that were given by URL fetched."""
+    attributes = body.attributes()
+    for name in PICTURES:
+        if attributes[name][:64].lstrip()[:8].lower().startswith((b"https:", b"http:")):
+            attributes[name] = await _fetched(request, name, attributes[name])
+    return attributes
+
+
+async def _fetched(request: Request, name: str, url: bytes) -> bytes:
+    fetcher = request.app.state.fetcher
+    if fetcher is None:
+        raise BadRequest(f"{name}: is a URL, which this gateway does not fetch; send the picture in base64")
+    try:
+        return await fetcher.fetch(name, url.decode().strip())
+    except UnicodeDecodeError:
+        raise BadRequest(f"{name}: is a URL that is not UTF-8") from None
+
+
+def _picture_answer(picture: Picture, in_base64: bool, events: Events) -> PictureAnswer:
+    image, headers = picture.generation.image, _headers(picture)
+    if in_base64:
+        # base64 needs no escaping in JSON
+        return PictureAnswer(f'{{"image": "{as_base64(image)}"}}'.encode(), "application/json", headers, events)
+    return PictureAnswer(image, f"image/{picture.generation.output_format}", headers, events)
+
+
+def _headers(picture: Picture) -> Mapping[str, str]:
+    return {
+        "x-remaining-credits": str(picture.remaining),
+        "x-cost": str(picture.cost),
+        "x-seed": str(picture.generation.seed),
+        "x-generation-time": f"{picture.generation_ms / 1000:.3f}",
+        "x-queue-time": f"{picture.queue_ms / 1000:.3f}",
+    }

@@ -1,0 +1,223 @@
+"""A picture for credits: reserve, wait for a turn, generate, and spend once the picture is delivered."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+from cachetools import TTLCache
+from insta_depth import (
+    AsyncInstaDepth,
+    Capabilities,
+    Generation,
+    GenerationRequest,
+    InstaDepthError,
+    Overloaded,
+    Progress,
+    ServerUnavailable,
+)
+
+from insta_depth_gateway.accounts.asynchronous import AsyncLedger
+from insta_depth_gateway.accounts.ledger import Account, without_zeros
+from insta_depth_gateway.body import GenerationBody
+from insta_depth_gateway.errors import NotEnoughCredits, Unauthorized
+from insta_depth_gateway.line import Line
+from insta_depth_gateway.metrics import Metrics
+from insta_depth_gateway.pace import Pace
+from insta_depth_gateway.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_DEFAULT_STEPS: int = GenerationBody.model_fields["num_inference_steps"].default
+_FULL_RETRY_S = 0.25
+_OFFERS, _OFFERS_S = "capabilities", 30.0
+_KNOWN_MAX, _KNOWN_S = 1024, 1.0
+"""A key is looked up once a second at most. Spending its credits always asks the database, so a revoked one cannot."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The end of a stream. ``cost`` and ``remaining`` in credits; times in milliseconds."""
+
+    generation: Generation
+    cost: Decimal
+    remaining: Decimal
+    queue_ms: float
+    generation_ms: float
+
+
+class GenerationService:
+    """What the endpoints and the page share; everything about pictures is the server's business."""
+
+    def __init__(self, settings: Settings, ledger: AsyncLedger, client: AsyncInstaDepth, metrics: Metrics) -> None:
+        self.settings = settings
+        self._accounts = ledger
+        self._client = client
+        self._metrics = metrics
+        self.line = Line(settings.max_in_flight, settings.max_waiting, settings.queue_timeout_s)
+        self._pace = Pace(settings.rate_limit_per_minute)
+        self._known: TTLCache[str, Account] = TTLCache(_KNOWN_MAX, _KNOWN_S)
+        self._offers: TTLCache[str, Capabilities] = TTLCache(1, _OFFERS_S)
+        self._settling: set[asyncio.Task[bool]] = set()
+
+    async def authenticate(self, secret: str | None) -> Account:
+        """Return the account of a secret, which may have been revoked a moment ago. Raises `Unauthorized`."""
+        if not secret:
+            raise Unauthorized("x-api-key: the header is missing")
+        if known := self._known.get(secret):
+            return known
+        account = await self._accounts.run(self._accounts.ledger.find, secret)
+        if account is None:
+            raise Unauthorized("x-api-key: the key is unknown or was revoked")
+        self._known[secret] = account
+        return account
+
+    async def check_pace(self, account: Account) -> None:
+        """Count one request of the account. Raises `RateLimited`."""
+        await self._pace.check(account)
+
+    def price(self, num_inference_steps: int | None) -> Decimal:
+        """Return what a picture of so many steps costs, in credits."""
+        steps = _DEFAULT_STEPS if num_inference_steps is None else num_inference_steps
+        return without_zeros(self.settings.price_base + self.settings.price_per_step * steps)
+
+    async def stream(self, account: Account, attributes: dict[str, Any]) -> AsyncGenerator[Progress | Picture, None]:
+        """Yield a `Progress` after each step and, last, the `Picture`; ``attributes`` are `GenerationRequest`'s.
+
+        Resumed after the picture, it spends the price; closed before that, it cancels the work and returns the price.
+        Raises an `InstaDepthError` or a `GatewayError`.
+        """
+        GenerationRequest(**attributes)  # what cannot be sent is refused before anything is held
+        price = self.price(attributes.get("num_inference_steps"))
+        async with self._held(account, price) as hold:
+            times = _Times()
+            async with self.line.turn(), aclosing(self._events(attributes, times)) as events:
+                async for event in events:
+                    if isinstance(event, Progress):
+                        yield event
+            times.done_s = time.monotonic()
+            self._metrics.generated(times.queue_ms, times.generation_ms)
+            yield Picture(_finished(event), price, hold.remaining, times.queue_ms, times.generation_ms)
+            hold.is_delivered = True
+
+    async def check_ready(self) -> None:
+        """Ask for a sign of life of accounts and Triton. Raises `AccountsUnavailable`, `ServerUnavailable`."""
+        await self._accounts.run(self._accounts.ledger.ping)
+        if not (await self._client.status()).ready:
+            raise ServerUnavailable("Triton has not loaded our models yet")
+
+    async def capabilities(self) -> Capabilities:
+        """Return what the served checkpoint offers; nothing where Triton is away. Triton is asked twice a minute."""
+        if _OFFERS not in self._offers:
+            try:
+                self._offers[_OFFERS] = await self._client.capabilities()
+            except InstaDepthError:
+                return Capabilities()
+        return self._offers[_OFFERS]
+
+    async def balance(self, account: Account) -> Decimal:
+        """Return what the account has left."""
+        return await self._accounts.run(self._accounts.ledger.balance, account)
+
+    async def keep_leases(self) -> None:
+        """Until cancelled, move on the deadlines of what is held here and return what others left behind."""
+        ledger = self._accounts.ledger
+        while True:
+            try:
+                await self._accounts.run(ledger.renew)
+                returned = await self._accounts.run(ledger.return_expired)
+                self._metrics.returned(returned)
+            except Exception:  # a database that is away for a while must not end the renewing
+                logger.exception("leases were not renewed")
+            await asyncio.sleep(self.settings.lease_s / 4)
+
+    async def close(self) -> None:
+        """Wait until every reservation of a finished request is spent or returned, and leave Triton."""
+        if self._settling:
+            await asyncio.wait(self._settling)
+        await self._client.close()
+
+    async def _events(self, attributes: dict[str, Any], times: "_Times") -> AsyncGenerator[Progress | Generation, None]:
+        """Ask Triton; where other gateways fill it, ask again until this request's time in the queue is over."""
+        give_up_s = time.monotonic() + self.settings.queue_timeout_s
+        while True:
+            times.asked_s = time.monotonic()
+            try:
+                events = self._client.stream(deadline_s=self.settings.generation_timeout_s, **attributes)  # type: ignore[arg-type]
+                async with aclosing(events):
+                    async for event in events:
+                        yield event
+                return
+            except Overloaded:
+                if time.monotonic() > give_up_s:
+                    raise
+            await asyncio.sleep(_FULL_RETRY_S)
+
+    @asynccontextmanager
+    async def _held(self, account: Account, price: Decimal) -> AsyncIterator["_Hold"]:
+        ledger, hold = self._accounts.ledger, _Hold(uuid4().hex)
+        try:
+            hold.remaining = await self._accounts.run(ledger.reserve, account, price, hold.id)
+            yield hold
+        except NotEnoughCredits:
+            hold.is_empty = True
+            raise
+        finally:
+            if not hold.is_empty:
+                await self._finish(self._settle(hold, price))
+
+    async def _settle(self, hold: "_Hold", price: Decimal) -> bool:
+        ledger = self._accounts.ledger
+        close = ledger.spend if hold.is_delivered else ledger.give_back
+        is_closed = await self._accounts.run(close, hold.id)
+        if not is_closed:
+            logger.warning("a reservation had run out", extra={"reservation": hold.id})
+        elif hold.is_delivered:
+            self._metrics.spent(price)
+        return is_closed
+
+    async def _finish(self, settling: Coroutine[Any, Any, bool]) -> None:
+        """Run to the end, whatever happens to the request's own task."""
+        task = asyncio.create_task(settling)
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+        await asyncio.shield(task)
+
+
+@dataclass
+class _Times:
+    """A request's way, in seconds of the monotonic clock."""
+
+    reserved_s: float = field(default_factory=time.monotonic)
+    asked_s: float = 0.0
+    """When Triton was asked, the last time if it was full at first."""
+    done_s: float = 0.0
+
+    @property
+    def queue_ms(self) -> float:
+        return (self.asked_s - self.reserved_s) * 1000
+
+    @property
+    def generation_ms(self) -> float:
+        return (self.done_s - self.asked_s) * 1000
+
+
+@dataclass
+class _Hold:
+    """A request's reservation."""
+
+    id: str
+    remaining: Decimal = Decimal(0)
+    is_empty: bool = False
+    is_delivered: bool = False
+
+
+def _finished(event: Progress | Generation) -> Generation:
+    if isinstance(event, Progress):
+        raise TypeError("a stream of the client ends with a generation")
+    return event

@@ -1,0 +1,89 @@
+"""Running the gateway as a process."""
+
+import asyncio
+import signal
+import sys
+from ipaddress import ip_address
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from alembic.util import CommandError
+from rich.console import Console
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from insta_depth_gateway import logs
+from insta_depth_gateway.accounts.database import DatabaseUrlError
+from insta_depth_gateway.app import create_app, page_is_installed
+from insta_depth_gateway.settings import PREFIX, SettingError, Settings, read_settings
+
+_KEEP_ALIVE_S = 75
+"""Longer than proxies keep a connection (60 s), so that it is they who close it, never with a request on its way."""
+
+
+def serve(**given: Any) -> None:
+    """Serve until a signal, then finish what is in flight. ``given`` settings precede those of the environment.
+
+    Raises `SettingError` where a setting, or the database that it names, cannot be used.
+    """
+    settings = read_settings(**given)
+    logs.configure(settings.log_level)
+    stopping = asyncio.Event()
+    try:
+        app = create_app(settings, stopping)
+    except DatabaseUrlError as error:
+        raise SettingError(f"{PREFIX}DATABASE_URL: {error}") from None
+    except (SQLAlchemyError, CommandError, OSError) as error:
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        raise SettingError(f"{PREFIX}DATABASE_URL: the database cannot be used: {reason}") from None
+    _greet(settings)
+    for each in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn has its own handlers while it runs and, stopped, sends itself the signal that stopped it.
+        signal.signal(each, lambda *_: None)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=settings.stop_timeout_s,
+    )
+    server = _Server(config, stopping)
+    server.run()
+    if not server.started:
+        raise SystemExit(1)  # the log says why
+
+
+class _Server(uvicorn.Server):
+    """Says when it is asked to stop: uvicorn alone tells the application only once every connection has ended."""
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._stopping.set()
+
+
+def _greet(settings: Settings) -> None:
+    """Tell a person at a terminal where things are; a machine reads the log."""
+    if not sys.stderr.isatty():
+        return
+    say, host = Console(stderr=True).print, f"[{settings.host}]" if ":" in settings.host else settings.host
+    say(f"Gateway  http://{host}:{settings.port}" + ("" if _is_local(settings.host) else "  (public)"))
+    say(f"Triton   {settings.triton_url}")
+    say(f"Accounts {make_url(settings.database_url.get_secret_value()).render_as_string(hide_password=True)}")
+    if settings.page and not page_is_installed():
+        say("Page     not installed: pip install 'insta-depth-gateway[page]'")
+    say("A key    insta-depth keys create --name me --credits 100")
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
