@@ -1,13 +1,13 @@
 """How many pictures a GPU makes, and how long they take, from a step's time: one queue with closed formulas.
 
-A request is N steps in company and some work of its own. The ticker runs one step for all n requests in flight, which
-takes ``base + n × row`` (`StepTime`); pre- and postprocessing take ``fixed`` of the same GPU. In the time
+A request is N steps shared with others and some work of its own. The step batcher runs one step for all n requests
+in flight, which takes ``base + n × row`` (`StepTime`); pre- and postprocessing take ``fixed`` of the same GPU. In the time
 ``N × step(n) + n × fixed`` the GPU therefore finishes n requests: the rate μ(n). Requests arrive by chance (Poisson).
 That is processor sharing with rates that depend on the number in flight, whose distribution depends on the mean work
 alone (Cohen 1979, "The multiple phase service network with generalized processor sharing"):
 p(n) ∝ Π λ / μ(i). Those beyond the admission limit K wait in line, where requests of equal work wait half as long as
 ones of exponential work (Allen and Cunneen's factor (1 + c²) / 2): with ρ = λ / μ(K), p falls by ρ / (2 − ρ) there.
-The mean follows by Little's law; percentiles take a request to keep the company that it finds.
+The mean follows by Little's law; percentiles take the number in flight to stay as a request finds it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ class Work:
         return self.latency_s(0)
 
     def latency_s(self, others: int) -> float:
-        """A picture's time in the company of so many others, those in line before it included."""
+        """A picture's time beside so many others, those in line before it included."""
         in_flight = min(others + 1, self.max_requests)
         in_line = others + 1 - in_flight
         return self._round_s(in_flight) + in_line / self.rate(self.max_requests)

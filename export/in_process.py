@@ -136,17 +136,17 @@ def generate(generation: Any, attributes: Mapping[str, Any]) -> Any:
     dtypes["base64"] = np.bool_
     values = {**attributes, "base64": False}
     tensors: Arrays = {n: np.array([_encoded(value)], dtypes.get(n, np.object_)) for n, value in values.items()}
-    return asyncio.run(generation.generate(tensors, Nobody()))
+    return asyncio.run(generation.generate(tensors, NullListener()))
 
 
-class Nobody:
-    """An audience that waits to the end and looks at nothing."""
+class NullListener:
+    """A `ProgressListener` that never cancels and ignores progress."""
 
     def is_cancelled(self) -> bool:
         """Never."""
         return False
 
-    def show(self, progress: Any) -> None:
+    def on_progress(self, progress: Any) -> None:
         """Let progress pass."""
 
 

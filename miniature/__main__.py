@@ -14,9 +14,9 @@ from rich.console import Console
 from export.command_line import run_command
 
 from .plan import CheckpointPlan
-from .training.everything import FULL, train_everything
 from .training.loop import Workplace
 from .training.pictures import HELD_BACK_SEED, PicturePlan
+from .training.pipeline import FULL, train_all
 from .training.writing import write_trained
 
 _FEWEST_PARTS = 8
@@ -44,7 +44,7 @@ def _train(options: argparse.Namespace) -> None:
     place = Workplace(options.work, options.seed, torch.device(options.device))
     pictures = PicturePlan(options.work, options.seed)
     pictures = replace(pictures, parts=max(_FEWEST_PARTS, ceil(pictures.parts * options.share)))
-    write_trained(options.folder, train_everything(CheckpointPlan(), FULL.shortened(options.share), pictures, place))
+    write_trained(options.folder, train_all(CheckpointPlan(), FULL.shortened(options.share), pictures, place))
 
 
 def _parse() -> argparse.Namespace:

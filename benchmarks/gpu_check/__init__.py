@@ -1,6 +1,6 @@
 """One command for a GPU: one denoising step, measured on every way in which this project can run it.
 
-A ladder as in segment-anything-fast's report: one technique a row, each in a fresh process, failed rows kept.
+As in segment-anything-fast's report: one variant a row, each in a fresh process, failed rows kept.
 """
 
 import os

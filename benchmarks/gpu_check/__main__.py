@@ -1,4 +1,4 @@
-"""``python -m benchmarks.gpu_check``: climb the ladder, keep every record, print one table."""
+"""``python -m benchmarks.gpu_check``: measure every variant, keep every record, print one table."""
 
 import argparse
 import json
@@ -14,10 +14,10 @@ try:
     from .. import records
     from ..conditions import conditions
     from ..records import Record
-    from . import artefacts, ladder, options, rungs, table
+    from . import artefacts, options, runner, table, variants
     from .errors import NotHere
     from .options import Options
-    from .rungs import LIMIT, RUNGS
+    from .variants import LIMIT, VARIANTS
 except ModuleNotFoundError as missing:
     raise SystemExit(f"gpu-check needs the package {missing.name}, which {sys.executable} has not.") from None
 
@@ -41,31 +41,33 @@ def main() -> int:
             "--device cpu --size tiny tries the command itself out.\n"
         )
         return 1
-    return _climb(chosen, parsed.rungs)
+    return _run(chosen, parsed.variants)
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__)
     options.add_arguments(parser)
-    parser.add_argument("--rungs", type=_names, default=list(RUNGS), help=f"of {','.join(RUNGS)} (all)")
+    parser.add_argument("--variants", type=_names, default=list(VARIANTS), help=f"of {','.join(VARIANTS)} (all)")
     for hidden, kind in (("--row", str), ("--result", Path), ("--export", str)):
         parser.add_argument(hidden, type=kind, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def _names(text: str) -> list[str]:
-    unknown = set(text.split(",")) - set(RUNGS)
+    unknown = set(text.split(",")) - set(VARIANTS)
     if unknown:
-        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: unknown; the rungs are {', '.join(RUNGS)}")
-    return [name for name in RUNGS if name in text.split(",")]
+        raise argparse.ArgumentTypeError(
+            f"{', '.join(sorted(unknown))}: unknown; the variants are {', '.join(VARIANTS)}"
+        )
+    return [name for name in VARIANTS if name in text.split(",")]
 
 
 def _measure_here(name: str, chosen: Options, result: Path) -> int:
     """Be a row's process: measure, and leave what was found, what is missing or what went wrong in ``result``."""
     try:
-        told: dict[str, Any] = {"measured": rungs.measure(name, chosen)}
+        told: dict[str, Any] = {"measured": variants.measure(name, chosen)}
     except NotHere as absent:
-        told = {"error": f"{ladder.ABSENT}{absent}"}
+        told = {"error": f"{runner.ABSENT}{absent}"}
     except Exception as error:  # a row that failed is kept
         traceback.print_exc()
         told = {"error": _one_line(error)}
@@ -79,13 +81,13 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:_LONGEST_ERROR]}"
 
 
-def _climb(chosen: Options, names: list[str]) -> int:
+def _run(chosen: Options, names: list[str]) -> int:
     console, path = Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS), chosen.folder / _RECORDS
     about = {**conditions(), "step": _step(chosen)}
-    known, made = ladder.earlier(path, about), list[Record]()
+    known, made = runner.earlier(path, about), list[Record]()
     for name in (LIMIT, *names):
         with console.status(f"{name}: measuring"):
-            made.append(ladder.climb(name, chosen, about, known))
+            made.append(runner.run(name, chosen, about, known))
         known[name] = made[-1].measured
         records.append(path, made[-1])
         _tell(made[-1], console)
@@ -95,7 +97,7 @@ def _climb(chosen: Options, names: list[str]) -> int:
         console.print(line, highlight=False, markup=False)
     (chosen.folder / _REPORT).write_text(table.markdown(made, title), encoding="utf-8")
     console.print(f"Records and the table in Markdown are in {chosen.folder}", highlight=False)
-    return int(any(record.error and not record.error.startswith(ladder.ABSENT) for record in made))
+    return int(any(record.error and not record.error.startswith(runner.ABSENT) for record in made))
 
 
 def _tell(record: Record, console: Console) -> None:

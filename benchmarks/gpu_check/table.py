@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from rich.table import Table
 
 from ..records import Measured, Record
-from .ladder import ABSENT
-from .rungs import LIMIT
+from .runner import ABSENT
+from .variants import LIMIT
 
 _TITLES = {
     "eager": "PyTorch, eager",
@@ -37,7 +37,7 @@ value."""
 
 def rows(records: Sequence[Record]) -> list[list[str]]:
     """The cells, the heading first."""
-    ladder = [record for record in records if record.row != LIMIT]
+    variants = [record for record in records if record.row != LIMIT]
     return [["row", *_COLUMNS], *([_label(record), *_cells(record.measured)] for record in ladder)]
 
 

@@ -16,8 +16,8 @@ from rich.table import Table
 from deploy.local.server import ON_FREE_PORTS, LocalTriton
 
 from .cases import Case, draw_cases
-from .looking import Looker, look
-from .making import make_pictures, request_of
+from .evaluate import Looker, look
+from .generate import make_pictures, request_of
 from .scores import OTHERS, Score, Summary, Targets
 from .sheet import contact_sheet
 

@@ -50,7 +50,7 @@ def create_app(settings: Settings, stopping: asyncio.Event) -> ASGIApp:
     ledger = AsyncLedger(Ledger(engine, settings.lease_s), is_single_writer=engine.dialect.name == "sqlite")
     metrics = Metrics()
     service = GenerationService(settings, ledger, AsyncInstaDepth(settings.triton_url), metrics)
-    metrics.watch(lambda: service.line.in_flight, lambda: service.line.waiting)
+    metrics.watch(lambda: service.queue.in_flight, lambda: service.queue.waiting)
     page = _page(service, stopping) if settings.page and page_is_installed() else None
     app = create_api()
     app.router.lifespan_context = _lifespan(service, ledger, page)

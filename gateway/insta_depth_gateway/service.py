@@ -24,11 +24,10 @@ from insta_depth import (
 
 from insta_depth_gateway.accounts.asynchronous import AsyncLedger
 from insta_depth_gateway.accounts.ledger import Account, without_zeros
+from insta_depth_gateway.admission import AdmissionQueue, RateLimiter
 from insta_depth_gateway.body import GenerationBody
 from insta_depth_gateway.errors import NotEnoughCredits, Unauthorized
-from insta_depth_gateway.line import Line
 from insta_depth_gateway.metrics import Metrics
-from insta_depth_gateway.pace import Pace
 from insta_depth_gateway.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -59,8 +58,8 @@ class GenerationService:
         self._accounts = ledger
         self._client = client
         self._metrics = metrics
-        self.line = Line(settings.max_in_flight, settings.max_waiting, settings.queue_timeout_s)
-        self._pace = Pace(settings.rate_limit_per_minute)
+        self.queue = AdmissionQueue(settings.max_in_flight, settings.max_waiting, settings.queue_timeout_s)
+        self._rate_limiter = RateLimiter(settings.rate_limit_per_minute)
         self._known: TTLCache[str, Account] = TTLCache(_KNOWN_MAX, _KNOWN_S)
         self._offers: TTLCache[str, Capabilities] = TTLCache(1, _OFFERS_S)
         self._settling: set[asyncio.Task[bool]] = set()
@@ -79,7 +78,7 @@ class GenerationService:
 
     async def check_pace(self, account: Account) -> None:
         """Count one request of the account. Raises `RateLimited`."""
-        await self._pace.check(account)
+        await self._rate_limiter.check(account)
 
     def price(self, num_inference_steps: int | None) -> Decimal:
         """Return what a picture of so many steps costs, in credits."""
@@ -96,7 +95,7 @@ class GenerationService:
         price = self.price(attributes.get("num_inference_steps"))
         async with self._held(account, price) as hold:
             times = _Times()
-            async with self.line.turn(), aclosing(self._events(attributes, times)) as events:
+            async with self.queue.slot(), aclosing(self._events(attributes, times)) as events:
                 async for event in events:
                     if isinstance(event, Progress):
                         yield event

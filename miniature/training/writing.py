@@ -13,8 +13,8 @@ from ..detector import export_detector
 from ..diffusion import write_index
 from ..recognizer import write_recognizer
 from ..samples import write_demo_pictures
-from .everything import Trained
 from .identity import Parts
+from .pipeline import Trained
 
 
 def write_trained(folder: Path, trained: Trained) -> None:

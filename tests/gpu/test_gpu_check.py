@@ -1,4 +1,4 @@
-"""The GPU check's tiny ladder, every row that this machine has; skipped, with the reason, where there is no GPU."""
+"""The GPU check's smallest network, every variant that this machine has; skipped where there is no GPU."""
 
 import json
 import subprocess

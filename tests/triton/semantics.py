@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.quality.cases import Case, draw_cases
-from benchmarks.quality.looking import Looker, look
-from benchmarks.quality.making import make_pictures, request_of
+from benchmarks.quality.evaluate import Looker, look
+from benchmarks.quality.generate import make_pictures, request_of
 from benchmarks.quality.scores import OTHERS, Summary
 
 CASES = list(draw_cases(24, seed=1))

@@ -19,7 +19,7 @@ class TritonPythonModel:
         sys.path.insert(0, root)
         locale.setlocale(locale.LC_CTYPE, "C.UTF-8")  # a stub starts in C, in which torch cannot read its own sources
         from benchmarks.gpu_check.options import parse
-        from benchmarks.gpu_check.rungs import compiled_network
+        from benchmarks.gpu_check.variants import compiled_network
 
         options = parse(parameters["arguments"]["string_value"].split("\n"))
         self._device = options.torch_device

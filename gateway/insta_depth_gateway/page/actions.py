@@ -14,7 +14,7 @@ from insta_depth_gateway.answers import body_of
 from insta_depth_gateway.errors import BadRequest, GatewayError
 from insta_depth_gateway.page import panels
 from insta_depth_gateway.page.form import request_attributes
-from insta_depth_gateway.page.pacing import at_pace
+from insta_depth_gateway.page.throttling import throttled
 
 if TYPE_CHECKING:
     from insta_depth_gateway.service import GenerationService, Picture
@@ -38,7 +38,7 @@ async def generate(
         account = await service.authenticate(_filled_in(key))
         await service.check_pace(account)
         stream = service.stream(account, request_attributes(form))
-        async with aclosing(at_pace(stream, _TICK_S)) as events:
+        async with aclosing(throttled(stream, _TICK_S)) as events:
             async for shown in _shown(events, started_s):
                 yield shown
     except (GatewayError, InstaDepthError) as error:

@@ -10,9 +10,9 @@ from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
 from insta_depth_gateway.page.blocks import build_blocks
-from insta_depth_gateway.page.doors import Doors, is_open
 from insta_depth_gateway.page.folder import keep_clean, use_private_folder
-from insta_depth_gateway.page.look import CSS, THEME
+from insta_depth_gateway.page.route_filter import RouteFilter, is_open
+from insta_depth_gateway.page.theme import CSS, THEME
 from insta_depth_gateway.page.uploads import UploadLimits
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Page:
 
     def __init__(self, app: FastAPI, stopping: asyncio.Event, uploads: UploadLimits) -> None:
         self._app = app
-        self._doors = Doors(app, uploads)
+        self._doors = RouteFilter(app, uploads)
         self._stopping = stopping
         self._keep_s = uploads.keep_s
 

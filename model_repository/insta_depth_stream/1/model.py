@@ -101,7 +101,7 @@ def _device(args: dict[str, str]) -> torch.device:
 
 
 class Client:
-    """The `Audience` of one request: whoever holds the other end of its stream."""
+    """The `ProgressListener` of one request: whoever holds the other end of its stream."""
 
     def __init__(self, request: Any, sender: Any) -> None:
         self._request = request
@@ -116,7 +116,7 @@ class Client:
         """Whether the client cancelled, disconnected or let its deadline pass."""
         return self._has_left or self._request.is_cancelled()
 
-    def show(self, progress: Progress) -> None:
+    def on_progress(self, progress: Progress) -> None:
         """Send one progress response."""
         self._sender.send(_progress_response(progress))
 

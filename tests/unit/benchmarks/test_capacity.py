@@ -1,4 +1,4 @@
-"""Capacity on paper: the formula holds against a simulated ticker, the page against the command, bad input is named."""
+"""Capacity on paper: formula and simulation agree, page and command agree, bad input is named."""
 
 import json
 import random
@@ -22,7 +22,7 @@ ASKED = ["--images-per-s", "5", "--p95-latency-s", "4"]
 
 
 def simulate(work: Work, images_per_s: float, requests: int, seed: int = 1) -> list[float]:
-    """Latencies from a ticker with a line before it: one event a tick, as the orchestrator works.
+    """Latencies from a batcher with a line before it: one event a tick, as the orchestrator works.
 
     What a request needs outside its steps holds the GPU up in the tick in which it ends.
     """
@@ -31,27 +31,27 @@ def simulate(work: Work, images_per_s: float, requests: int, seed: int = 1) -> l
     for _ in range(requests):
         now += chance.expovariate(images_per_s)
         arrivals.append(now)
-    now, line, riders, latencies = 0.0, deque[float](), list[list[float]](), list[float]()
-    while arrivals or line or riders:
-        if not line and not riders:
+    now, line, members, latencies = 0.0, deque[float](), list[list[float]](), list[float]()
+    while arrivals or line or members:
+        if not line and not members:
             now = max(now, arrivals[0])
         while arrivals and arrivals[0] <= now:
             line.append(arrivals.popleft())
-        while line and len(riders) < work.max_requests:
-            riders.append([line.popleft(), work.steps])
-        now += work.step_s * (1 - work.row_share + work.row_share * len(riders))
-        for rider in riders:
-            rider[1] -= 1
-        for rider in [rider for rider in riders if not rider[1]]:
+        while line and len(members) < work.max_requests:
+            members.append([line.popleft(), work.steps])
+        now += work.step_s * (1 - work.row_share + work.row_share * len(members))
+        for member in members:
+            member[1] -= 1
+        for member in [member for member in members if not member[1]]:
             now += work.fixed_s
-            latencies.append(now - rider[0])
-            riders.remove(rider)
+            latencies.append(now - member[0])
+            members.remove(member)
     return latencies
 
 
 @pytest.mark.parametrize("row_share", [0.5, 0.9])
 @pytest.mark.parametrize("load", [0.3, 0.6, 0.8])
-def test_the_formula_agrees_with_a_simulated_ticker(load: float, row_share: float) -> None:
+def test_the_formula_agrees_with_a_simulated_batcher(load: float, row_share: float) -> None:
     work = replace(WORK, row_share=row_share)
     each = queue(work, load * work.saturation)
     latencies = simulate(work, each.images_per_s, 30_000)

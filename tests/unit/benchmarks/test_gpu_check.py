@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.gpu_check import artefacts, ladder, rungs, table
+from benchmarks.gpu_check import artefacts, runner, table, variants
 from benchmarks.gpu_check.chips import known_chip, measured_tflops
 from benchmarks.gpu_check.errors import NotHere
 from benchmarks.gpu_check.flops import step_tflop
@@ -72,8 +72,8 @@ def test_a_wrong_answer_is_seen(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_eager_row_has_time_memory_and_difference(tmp_path: Path) -> None:
     options = replace(TINY, folder=tmp_path)
-    rungs.measure("limit", options)
-    measured = rungs.measure("eager", options)
+    variants.measure("limit", options)
+    measured = variants.measure("eager", options)
     assert measured["lowest_ms"] <= measured["step_ms"] <= measured["highest_ms"]
     assert float(measured["difference"]) < 1e-5
     assert float(measured["peak_gib"]) >= 0
@@ -88,7 +88,7 @@ def test_a_gpu_is_asked_for_before_anything_slow() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     with pytest.raises(NotHere, match="a CUDA GPU"):
-        rungs.measure("eager", Options())
+        variants.measure("eager", Options())
 
 
 @pytest.mark.slow
@@ -145,7 +145,7 @@ def test_memory_that_is_gone_again_counts() -> None:
     assert 0.2 < memory.peak_gib < 1
 
 
-KNOWN: ladder.Rows = {
+KNOWN: runner.Rows = {
     "limit": {"chip_tflops": 1000.0, "matmul_tflops": 800.0},
     "eager": {"step_ms": 100.0},
     "tensorrt": {"step_ms": 50.0},
@@ -153,7 +153,7 @@ KNOWN: ladder.Rows = {
 
 
 def test_a_row_through_triton_is_set_against_eager_the_chip_and_one_process() -> None:
-    assert ladder.derived("triton-tensorrt", {"step_ms": 52.0}, KNOWN, tflop=26.0) == {
+    assert runner.derived("triton-tensorrt", {"step_ms": 52.0}, KNOWN, tflop=26.0) == {
         "tflops": pytest.approx(500),
         "chip_share": pytest.approx(0.5),
         "matmul_share": pytest.approx(0.625),
@@ -163,8 +163,8 @@ def test_a_row_through_triton_is_set_against_eager_the_chip_and_one_process() ->
 
 
 def test_what_has_no_other_half_is_left_out() -> None:
-    assert set(ladder.derived("triton-onnxruntime", {"step_ms": 52.0}, {}, tflop=26.0)) == {"tflops"}
-    assert ladder.derived("eager", {"step_ms": 52.0}, {}, tflop=26.0)["eager_ratio"] == 1
+    assert set(runner.derived("triton-onnxruntime", {"step_ms": 52.0}, {}, tflop=26.0)) == {"tflops"}
+    assert runner.derived("eager", {"step_ms": 52.0}, {}, tflop=26.0)["eager_ratio"] == 1
 
 
 def record(row: str, measured: Measured, error: str = "", device: str = "H100") -> Record:
@@ -175,7 +175,7 @@ def test_earlier_rows_of_the_same_step_count_and_of_another_do_not(tmp_path: Pat
     from benchmarks.records import append
 
     path = tmp_path / "records.jsonl"
-    assert ladder.earlier(path, {"step": "H100"}) == {}
+    assert runner.earlier(path, {"step": "H100"}) == {}
     for made in (
         record("eager", {"step_ms": 1.0}),
         record("eager", {"step_ms": 2.0}),
@@ -183,7 +183,7 @@ def test_earlier_rows_of_the_same_step_count_and_of_another_do_not(tmp_path: Pat
         record("eager", {"step_ms": 3.0}, device="L4"),
     ):
         append(path, made)
-    assert ladder.earlier(path, {"step": "H100"}) == {"eager": {"step_ms": 2.0}}
+    assert runner.earlier(path, {"step": "H100"}) == {"eager": {"step_ms": 2.0}}
 
 
 def test_failed_and_absent_rows_stay_in_the_table_with_their_reason() -> None:
@@ -206,5 +206,5 @@ def test_tensorrt_is_missing_before_anything_is_exported(tmp_path: Path) -> None
         import tensorrt  # noqa: F401
     except ImportError:
         with pytest.raises(NotHere, match="tensorrt, which is not installed"):
-            rungs.measure("triton-tensorrt", replace(TINY, folder=tmp_path))
+            variants.measure("triton-tensorrt", replace(TINY, folder=tmp_path))
         assert not list(tmp_path.iterdir())

@@ -217,7 +217,7 @@ class PatientAudience:
         self._patience -= 1
         return self._patience < 0
 
-    def show(self, progress: Progress) -> None:
+    def on_progress(self, progress: Progress) -> None:
         self.progress.append(progress)
 
 

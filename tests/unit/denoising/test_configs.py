@@ -33,5 +33,5 @@ def test_only_the_stream_is_decoupled() -> None:
     assert not config("insta_depth").model_transaction_policy.decoupled
 
 
-def test_there_is_one_ticker() -> None:
+def test_there_is_one_batcher() -> None:
     assert [group.count for group in config("insta_depth_stream").instance_group] == [1]

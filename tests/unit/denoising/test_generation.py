@@ -44,8 +44,8 @@ class Studio:
             torch.device("cpu"),
         )
 
-    async def generate(self, audience: PatientAudience | None = None, **changes: Any) -> Generated:
-        return await self.generation.generate(make_tensors(**(GUIDED | changes)), audience or PatientAudience())
+    async def generate(self, listener: PatientAudience | None = None, **changes: Any) -> Generated:
+        return await self.generation.generate(make_tensors(**(GUIDED | changes)), listener or PatientAudience())
 
     def step_inputs(self) -> dict[str, np.ndarray]:
         return self.networks.inputs_of("denoise_step")[0]
@@ -168,18 +168,18 @@ async def test_depth_only_changes_nothing_where_there_is_a_face() -> None:
 
 
 async def test_progress_is_told_at_each_step() -> None:
-    audience = PatientAudience()
-    await Studio().generate(audience, num_inference_steps=5)
-    assert [(progress.step, progress.step_count) for progress in audience.progress] == [(i, 5) for i in range(1, 6)]
-    assert audience.progress[0].preview is None
+    listener = PatientAudience()
+    await Studio().generate(listener, num_inference_steps=5)
+    assert [(progress.step, progress.step_count) for progress in listener.progress] == [(i, 5) for i in range(1, 6)]
+    assert listener.progress[0].preview is None
 
 
 @pytest.mark.parametrize("as_text", [True, False])
 async def test_pictures_go_out_as_wanted(as_text: bool) -> None:
-    audience = PatientAudience()
-    generated = await Studio().generate(audience, preview=True, base64=as_text)
+    listener = PatientAudience()
+    generated = await Studio().generate(listener, preview=True, base64=as_text)
     assert opened(generated.image, as_text).shape == (64, 128, 3)
-    preview = audience.progress[-1].preview
+    preview = listener.progress[-1].preview
     assert preview is not None
     assert opened(preview, as_text).shape == (8, 16, 3)
 
@@ -228,7 +228,7 @@ async def test_a_picture_too_thin_for_the_engines_is_refused() -> None:
         await Studio().generate(pose_image=picture(width=401, height=100))
 
 
-async def test_company_of_other_sizes_changes_no_picture() -> None:
+async def test_requests_of_other_sizes_changes_no_picture() -> None:
     others: list[dict[str, Any]] = [
         {"seed": 1},
         {"seed": 2, "guidance_scale": 1, "num_inference_steps": 9},
@@ -237,8 +237,8 @@ async def test_company_of_other_sizes_changes_no_picture() -> None:
     ]
     alone = [(await Studio().generate(**changes)).image for changes in others]
     studio = Studio()
-    company = await asyncio.gather(*(studio.generate(**changes) for changes in others))
-    assert [generated.image for generated in company] == alone
+    together = await asyncio.gather(*(studio.generate(**changes) for changes in others))
+    assert [generated.image for generated in together] == alone
 
 
 async def test_the_two_largest_never_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,6 +118,6 @@ def test_on_a_device_nothing_is_read_back_to_the_host(name: str) -> None:
     denoising = make_denoising(scheduler=name, num_inference_steps=4, device=torch.device("meta"))
     for state in denoise(denoising, lambda inputs: torch.empty_like(inputs["sample"])):
         assert state.latents.device.type == "meta"
-        assert state.foreseen.device.type == "meta"
+        assert state.predicted_original.device.type == "meta"
     with pytest.raises(NotImplementedError, match="meta"):
         denoising.latents.cpu()

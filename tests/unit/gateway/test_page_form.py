@@ -13,9 +13,9 @@ import pytest
 from insta_depth import Capabilities, GenerationRequest
 from insta_depth_gateway.body import GenerationBody, from_form, from_json
 from insta_depth_gateway.errors import BadRequest
-from insta_depth_gateway.page.doors import is_open, names_remote_file
 from insta_depth_gateway.page.folder import delete_unused
 from insta_depth_gateway.page.form import EXTENSIONS, RANGES, request_attributes, scheduler_choices, settings
+from insta_depth_gateway.page.route_filter import is_open, names_remote_file
 from insta_depth_gateway.page.snippets import curl_command, python_program
 
 ORIGIN = "https://pictures.example"

@@ -74,7 +74,7 @@ async def test_a_stream_closed_before_it_is_resumed_after_the_picture_costs_noth
         await anext(events)
     await events.aclose()
     assert bench.books() == (10, 0, 0)
-    assert bench.service.line.in_flight == 0
+    assert bench.service.queue.in_flight == 0
     assert bench.transport.cancelled == (1 if 0 < taken < 5 else 0)
 
 
@@ -124,7 +124,7 @@ async def test_a_task_cancelled_at_any_moment_leaves_nothing_held(tmp_path):
     await bench.service.close()
     balance, held, spent = bench.books()
     assert (held, balance + spent) == (0, 10)
-    assert bench.service.line.in_flight == 0
+    assert bench.service.queue.in_flight == 0
 
 
 async def test_an_error_of_the_server_costs_nothing(bench):

@@ -11,10 +11,10 @@ from export.facts import read_facts
 from export.networks.build import build_network
 from export.precision import Precision
 from miniature.plan import CheckpointPlan, DepthPlan, UNetPlan, VaePlan
-from miniature.training.everything import FULL, TrainingPlan, train_everything
 from miniature.training.identity import Step
 from miniature.training.loop import Schedule, Workplace
 from miniature.training.pictures import PicturePlan
+from miniature.training.pipeline import FULL, TrainingPlan, train_all
 from miniature.training.text_to_image import as_second_reads
 from miniature.training.writing import write_trained
 
@@ -60,7 +60,7 @@ def made(tmp_path_factory):
     (folder / "work").mkdir()
     place = Workplace(folder / "work", 0, torch.device("cpu"))
     for _ in range(2):  # the second run finds everything finished, as one does that was interrupted at the very end
-        trained = train_everything(PLAN, TrainingPlan(*[BRIEF] * len(fields(TrainingPlan))), pictures, place)
+        trained = train_all(PLAN, TrainingPlan(*[BRIEF] * len(fields(TrainingPlan))), pictures, place)
     open_zero_convolutions(trained.parts)
     noisy, timestep = torch.randn(2, 4, 16, 16, generator=DRAWN), torch.tensor([[500.0], [500.0]])
     with torch.no_grad():
@@ -75,7 +75,7 @@ def made(tmp_path_factory):
 def test_a_small_depth_controlnet_is_refused(tmp_path):
     place = Workplace(tmp_path, 0, torch.device("cpu"))
     with pytest.raises(ValueError, match='depth_controlnet is "small"'):
-        train_everything(replace(PLAN, depth_controlnet="small"), FULL, PicturePlan(tmp_path, seed=0), place)
+        train_all(replace(PLAN, depth_controlnet="small"), FULL, PicturePlan(tmp_path, seed=0), place)
     assert not [*tmp_path.iterdir()]
 
 

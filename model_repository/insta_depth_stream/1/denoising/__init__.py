@@ -1,23 +1,22 @@
-"""From a request to a picture: validation, conditioning, the denoising loop and the ticker that shares its steps.
+"""From a request to a picture: validation, conditioning, the denoising loop and the step batcher that shares its steps.
 
 It runs on any `Networks`; nothing here knows of Triton.
 """
 
 from .conditioning import Conditioning, DepthProcessor
-from .generation import Audience, Generated, Generation, Progress
+from .generation import Generated, Generation, Progress, ProgressListener
 from .loop import Denoising, denoise
 from .metrics import Metrics, TritonMetrics
 from .networks import Networks
 from .request import ATTRIBUTES, Attribute, GenerationRequest, parse
 from .schedulers import SCHEDULERS, prepare_scheduler
 from .settings import SettingError, Settings
-from .ticker import Ticker
+from .step_batcher import StepBatcher
 
 __all__ = [
     "ATTRIBUTES",
     "SCHEDULERS",
     "Attribute",
-    "Audience",
     "Conditioning",
     "Denoising",
     "DepthProcessor",
@@ -27,9 +26,10 @@ __all__ = [
     "Metrics",
     "Networks",
     "Progress",
+    "ProgressListener",
     "SettingError",
     "Settings",
-    "Ticker",
+    "StepBatcher",
     "TritonMetrics",
     "denoise",
     "parse",

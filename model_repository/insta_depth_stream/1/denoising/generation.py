@@ -31,7 +31,7 @@ from .networks import (
 from .request import GenerationRequest, parse
 from .schedulers import prepare_scheduler
 from .settings import Settings
-from .ticker import Ticker
+from .step_batcher import StepBatcher
 
 PREVIEW_QUALITY = 80
 
@@ -61,15 +61,15 @@ class Generated:
     has_pose_face: bool
 
 
-class Audience(Protocol):
-    """Who waits for the picture."""
+class ProgressListener(Protocol):
+    """Hears of a request's progress, and knows whether its picture is still wanted."""
 
     def is_cancelled(self) -> bool:
-        """Whether nobody waits any more."""
+        """Whether the picture is no longer wanted."""
         ...
 
-    def show(self, progress: Progress) -> None:
-        """Tell of a step."""
+    def on_progress(self, progress: Progress) -> None:
+        """Hear of a finished step."""
         ...
 
 
@@ -117,7 +117,7 @@ class Generation:
         self._depth_processor = depth_processor
         self._metrics = metrics
         self._device = device
-        self._ticker = Ticker(networks, settings.max_rows, metrics)
+        self._step_batcher = StepBatcher(networks, settings.max_rows, metrics)
         self._limits = PictureLimits(settings.max_image_bytes, settings.max_image_pixels)
         self._dtype = np.dtype(manifest.numpy_dtype)
         self._in_flight = 0
@@ -125,28 +125,28 @@ class Generation:
         # Not left to Triton's rate limiter, which stops for ever under BLS (triton-inference-server/core, PR 448).
         self._large_activations = asyncio.Lock()
 
-    async def generate(self, tensors: Mapping[str, np.ndarray], audience: Audience) -> Generated:
+    async def generate(self, tensors: Mapping[str, np.ndarray], listener: ProgressListener) -> Generated:
         """Answer one request; raises `InstaDepthError` for whatever it must not or cannot do."""
         clock = Stopwatch()
         with self._counted():
             request = parse(tensors, self._manifest, self._settings)
             with self._admitted():
-                return await self._generate(request, audience, clock)
+                return await self._generate(request, listener, clock)
 
-    async def _generate(self, request: GenerationRequest, audience: Audience, clock: Stopwatch) -> Generated:
+    async def _generate(self, request: GenerationRequest, listener: ProgressListener, clock: Stopwatch) -> Generated:
         scheduler = prepare_scheduler(request.scheduler, request.num_inference_steps, self._manifest.scheduler)
         clock.lap("queue")
         face_picture, pose_picture = await self._decode_pictures(request)
         clock.lap("decode_inputs")
-        _raise_if_cancelled(audience)
+        _raise_if_cancelled(listener)
         conditioning, has_pose_face = await self._condition(request, face_picture, pose_picture)
         clock.lap("conditioning")
-        latents = await self._denoise(request, scheduler, conditioning, audience)
+        latents = await self._denoise(request, scheduler, conditioning, listener)
         clock.lap("denoise")
         async with self._large_activations:
             image = await decode_latents(self._networks, latents)
         clock.lap("decode")
-        _raise_if_cancelled(audience)
+        _raise_if_cancelled(listener)
         content = await asyncio.to_thread(_encode, image, request)
         clock.lap("encode")
         return Generated(content, request.seed, clock.timings_ms(), has_pose_face)
@@ -215,17 +215,17 @@ class Generation:
         return await asyncio.to_thread(depth_picture, predicted, height_px, width_px, is_distance)
 
     async def _denoise(
-        self, request: GenerationRequest, scheduler: Any, conditioning: Conditioning, audience: Audience
+        self, request: GenerationRequest, scheduler: Any, conditioning: Conditioning, listener: ProgressListener
     ) -> torch.Tensor:
         """Return the finished latents, (1, C, h, w) float32."""
         rows = conditioning.rows(self._manifest.denoise_step_inputs, self._device)
         denoising = Denoising(request, scheduler, rows, conditioning.size_px, self._manifest)
 
-        def show(denoising: Denoising) -> None:
+        def on_step(denoising: Denoising) -> None:
             picture = self._preview(denoising, request) if request.preview else None
-            audience.show(Progress(denoising.step, denoising.step_count, picture))
+            listener.on_progress(Progress(denoising.step, denoising.step_count, picture))
 
-        await self._ticker.ride(denoising, show, audience.is_cancelled)
+        await self._step_batcher.run(denoising, on_step, listener.is_cancelled)
         return denoising.latents
 
     def _preview(self, denoising: Denoising, request: GenerationRequest) -> bytes:
@@ -285,6 +285,6 @@ def _check_proportions(picture: np.ndarray, field: str, maximum: float) -> None:
         )
 
 
-def _raise_if_cancelled(audience: Audience) -> None:
-    if audience.is_cancelled():
+def _raise_if_cancelled(listener: ProgressListener) -> None:
+    if listener.is_cancelled():
         raise Cancelled("cancelled between two stages")

@@ -1,6 +1,6 @@
 """The denoising loop of one request, over any network that predicts noise.
 
-`denoise` is the loop; `Denoising` is its state, which the ticker drives for many requests at once.
+`denoise` is the loop; `Denoising` is its state, which the step batcher drives for many requests at once.
 Rows are in the order [negative, positive] where there is guidance, else [positive].
 """
 
@@ -76,7 +76,7 @@ class Denoising:
         return self._trajectory.latents
 
     @property
-    def foreseen(self) -> torch.Tensor:
+    def predicted_original(self) -> torch.Tensor:
         """(C, h, w) float32: the latents that the last step foresees at the end of the way."""
         return self._trajectory.predicted_original[0]
 
@@ -117,5 +117,5 @@ def denoise(
 def preview(denoising: Denoising, manifest: Manifest) -> np.ndarray:
     """Return the picture that the last step foresees, one pixel a latent cell: (h, w, 3) uint8 RGB."""
     weight, bias = (np.array(part) for part in (manifest.latents.preview_weight, manifest.latents.preview_bias))
-    colours = np.einsum("rc,chw->hwr", weight, denoising.foreseen.cpu().numpy()) + bias
+    colours = np.einsum("rc,chw->hwr", weight, denoising.predicted_original.cpu().numpy()) + bias
     return (colours.clip(0, 1) * 255).round().astype(np.uint8)

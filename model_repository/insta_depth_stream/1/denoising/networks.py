@@ -110,8 +110,8 @@ class _Text:
     windows: int
 
     @property
-    def silence(self) -> "_Text":
-        """What stands for no negative prompt in checkpoints that were trained with zeros there."""
+    def zeros(self) -> "_Text":
+        """Zero embeddings: what stands for no negative prompt in checkpoints that were trained with zeros there."""
         return _Text(np.zeros_like(self.embeds), np.zeros_like(self.pooled), self.windows)
 
 
@@ -121,7 +121,7 @@ async def encode_prompts(networks: Networks, request: GenerationRequest, manifes
         return _rows(await _encode(networks, "prompt", request.prompt))
     if request.negative_prompt is None and manifest.text.force_zeros_for_empty_prompt:
         positive = await _encode(networks, "prompt", request.prompt)
-        return _rows(positive.silence, positive)
+        return _rows(positive.zeros, positive)
     return _rows(*await _encode_alike(networks, request.negative_prompt or "", request.prompt))
 
 

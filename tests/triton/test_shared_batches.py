@@ -23,7 +23,7 @@ COMPANY = [
 
 @pytest.fixture(scope="module")
 def requests(pose):
-    """The company, half of it with a pose picture of another shape."""
+    """The other requests, half of it with a pose picture of another shape."""
     wide = _widened(pose)
     return [request | ({"pose_image": wide} if i % 2 else {}) for i, request in enumerate(COMPANY)]
 
@@ -37,7 +37,7 @@ def _widened(pose: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def test_company_changes_nothing(make, requests):
+def test_other_requests_in_the_batch_change_nothing(make, requests):
     alone = [make(**request) for request in requests]
     with ThreadPoolExecutor(len(requests)) as pool:
         together = list(pool.map(lambda request: make(**request), requests))

@@ -1,40 +1,47 @@
-"""Who may ask Triton now, who waits, and who is turned away."""
+"""Which requests are at work at Triton, which wait, and which are refused: the queue, and the rate limit of a key."""
 
 import asyncio
+import math
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from insta_depth_gateway.errors import Busy
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import MovingWindowRateLimiter
+
+from insta_depth_gateway.accounts.ledger import Account
+from insta_depth_gateway.errors import Busy, RateLimited
 
 
-class Line:
+class AdmissionQueue:
     """At most ``max_in_flight`` at work, at most ``max_waiting`` waiting, each for at most ``timeout_s``.
 
-    First come, first served. A line belongs to the event loop in which it is first used.
+    First come, first served. A queue belongs to the event loop in which it is first used.
     """
 
     def __init__(self, max_in_flight: int, max_waiting: int, timeout_s: float) -> None:
         self._max_in_flight, self._max_waiting, self._timeout_s = max_in_flight, max_waiting, timeout_s
         self._in_flight = 0
-        # True in a future is a turn, False is none in time.
+        # True in a future is a slot, False is none in time.
         self._waiters: deque[asyncio.Future[bool]] = deque()
 
     @property
     def in_flight(self) -> int:
-        """How many have their turn."""
+        """How many hold a slot."""
         return self._in_flight
 
     @property
     def waiting(self) -> int:
-        """How many wait for theirs."""
+        """How many wait for one."""
         return sum(not waiter.done() for waiter in self._waiters)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn and hold it until the block ends.
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for a slot and hold it until the block ends.
 
-        Raises `Busy`: at once where the line is full, else after ``timeout_s``.
+        Raises `Busy`: at once where the queue is full, else after ``timeout_s``.
         """
         if self._in_flight < self._max_in_flight:
             self._in_flight += 1
@@ -46,7 +53,7 @@ class Line:
             self._pass_on()
 
     async def _wait(self) -> None:
-        """Return with a turn, or raise."""
+        """Return with a slot, or raise."""
         if self.waiting >= self._max_waiting:
             raise Busy(f"{self._in_flight} requests are at work and {self.waiting} wait, which is the limit")
         loop = asyncio.get_running_loop()
@@ -56,7 +63,7 @@ class Line:
         try:
             granted = await waiter
         except asyncio.CancelledError:
-            # The turn can have come in the tick of the cancellation: somebody else has to get it.
+            # The slot can have come in the tick of the cancellation: the next in the queue has to get it.
             if not waiter.cancelled() and waiter.result():
                 self._pass_on()
             raise
@@ -65,12 +72,12 @@ class Line:
             with suppress(ValueError):
                 self._waiters.remove(waiter)
         if not granted:
-            raise Busy(f"no turn within {self._timeout_s:g} s, which is the limit for waiting")
+            raise Busy(f"no slot within {self._timeout_s:g} s, which is the limit for waiting")
 
     def _pass_on(self) -> None:
-        """Give a turn that ended to the first who still waits; where nobody does, it is free.
+        """Give the released slot to the first that still waits; where none does, it is free.
 
-        The turn never is free in between, so that nobody who comes later can take it.
+        The slot is never free in between, so that no later request can take it.
         """
         while self._waiters:
             if _give(self._waiters.popleft(), True):
@@ -84,3 +91,24 @@ def _give(waiter: asyncio.Future[bool], granted: bool) -> bool:
         return False
     waiter.set_result(granted)
     return True
+
+
+class RateLimiter:
+    """Counts the requests of each key in this process.
+
+    ``limit_per_minute`` is for keys without a limit of their own; 0 is none."""
+
+    def __init__(self, limit_per_minute: int) -> None:
+        self._limit = limit_per_minute
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+
+    async def check(self, account: Account) -> None:
+        """Count one request of the account. Raises `RateLimited`."""
+        own = account.rate_limit_per_minute
+        limit = self._limit if own is None else own
+        if limit == 0:
+            return
+        item, key = RateLimitItemPerMinute(limit), str(account.id)
+        if not await self._limiter.hit(item, key):
+            window = await self._limiter.get_window_stats(item, key)
+            raise RateLimited(limit, max(1, math.ceil(window.reset_time - time.time())))

@@ -23,27 +23,27 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class Rider:
-    """A request in the ticker, and the future that its story waits for."""
+class ActiveRequest:
+    """A request in the step batcher, and the future that its story waits for."""
 
     denoising: Denoising
     on_step: Callable[[Denoising], None]
     is_cancelled: Callable[[], bool]
-    arrived: "asyncio.Future[None]"
+    finished: "asyncio.Future[None]"
 
     @property
     def has_left(self) -> bool:
-        """Whether it arrived, failed, or nobody waits for it any more."""
-        return self.arrived.done()
+        """Whether it finished, failed, or nobody waits for it any more."""
+        return self.finished.done()
 
     def leave(self, error: BaseException | None = None) -> None:
         """Let the story go on, or end it with ``error``."""
         if self.has_left:
             return
         if error is None:
-            self.arrived.set_result(None)
+            self.finished.set_result(None)
         else:
-            self.arrived.set_exception(error)
+            self.finished.set_exception(error)
 
     def leave_if_cancelled(self) -> None:
         """Ask the client's side; a question that fails is an answer too."""
@@ -64,98 +64,98 @@ class Rider:
             self.leave(error)
 
 
-class Ticker:
+class StepBatcher:
     """Drives the denoising of all requests in flight; it runs while there are any."""
 
     def __init__(self, networks: Networks, max_rows: int, metrics: Metrics) -> None:
         self._networks = networks
         self._max_rows = max_rows
         self._metrics = metrics
-        self._riders: list[Rider] = []
+        self._members: list[ActiveRequest] = []
         self._ticking: asyncio.Task[None] | None = None
-        self._joined: dict[tuple[Rider, ...], dict[str, torch.Tensor]] = {}
+        self._joined: dict[tuple[ActiveRequest, ...], dict[str, torch.Tensor]] = {}
 
-    async def ride(
+    async def run(
         self, denoising: Denoising, on_step: Callable[[Denoising], None], is_cancelled: Callable[[], bool]
     ) -> None:
         """Return when ``denoising`` is finished; raises `Cancelled` or what went wrong.
 
         ``on_step`` is called after each step, ``is_cancelled`` before.
         """
-        rider = Rider(denoising, on_step, is_cancelled, asyncio.get_running_loop().create_future())
-        self._riders.append(rider)
+        member = ActiveRequest(denoising, on_step, is_cancelled, asyncio.get_running_loop().create_future())
+        self._members.append(member)
         if self._ticking is None or self._ticking.done():
             self._ticking = asyncio.create_task(self._tick_until_empty())
-        await rider.arrived
+        await member.finished
 
     async def _tick_until_empty(self) -> None:
         while self._drop_those_who_left():
             try:
                 await self._tick()
             except Exception as error:
-                _log.exception("a tick failed; its requests end, the ticker goes on")
-                for rider in self._riders:
-                    rider.leave(error)
+                _log.exception("a tick failed; its requests end, the step batcher goes on")
+                for member in self._members:
+                    member.leave(error)
         self._joined = {}
 
     def _drop_those_who_left(self) -> bool:
-        for rider in self._riders:
-            rider.leave_if_cancelled()
-        self._riders = [rider for rider in self._riders if not rider.has_left]
-        return bool(self._riders)
+        for member in self._members:
+            member.leave_if_cancelled()
+        self._members = [member for member in self._members if not member.has_left]
+        return bool(self._members)
 
     async def _tick(self) -> None:
-        calls = list(share_calls(self._riders, self._max_rows))
-        self._joined = {riders: self._joined[riders] for riders in calls if riders in self._joined}
-        rows_in_flight = sum(rider.denoising.row_count for rider in self._riders)
-        await asyncio.gather(*(self._step(riders, rows_in_flight) for riders in calls))
+        calls = list(share_calls(self._members, self._max_rows))
+        self._joined = {members: self._joined[members] for members in calls if members in self._joined}
+        rows_in_flight = sum(member.denoising.row_count for member in self._members)
+        await asyncio.gather(*(self._step(members, rows_in_flight) for members in calls))
 
-    async def _step(self, riders: tuple[Rider, ...], rows_in_flight: int) -> None:
-        """Make one call for ``riders``; if it fails, it fails for them alone."""
+    async def _step(self, members: tuple[ActiveRequest, ...], rows_in_flight: int) -> None:
+        """Make one call for ``members``; if it fails, it fails for them alone."""
         try:
-            noise_pred = await self._predict_noise(riders, rows_in_flight)
+            noise_pred = await self._predict_noise(members, rows_in_flight)
         except Exception as error:
-            for rider in riders:
-                rider.leave(error)
+            for member in members:
+                member.leave(error)
             return
-        ends = accumulate((rider.denoising.row_count for rider in riders), initial=0)
-        for rider, (start, end) in zip(riders, pairwise(ends), strict=True):
-            rider.advance(noise_pred[start:end])
+        ends = accumulate((member.denoising.row_count for member in members), initial=0)
+        for member, (start, end) in zip(members, pairwise(ends), strict=True):
+            member.advance(noise_pred[start:end])
 
-    async def _predict_noise(self, riders: tuple[Rider, ...], rows_in_flight: int) -> torch.Tensor:
-        inputs = {**self._conditioning(riders), **_join([rider.denoising.rows() for rider in riders])}
+    async def _predict_noise(self, members: tuple[ActiveRequest, ...], rows_in_flight: int) -> torch.Tensor:
+        inputs = {**self._conditioning(members), **_join([member.denoising.rows() for member in members])}
         self._metrics.step_called(len(inputs["sample"]), rows_in_flight)
         device = inputs["sample"].device
         return (await self._networks.call_on(device, "denoise_step", inputs, ["noise_pred"]))["noise_pred"]
 
-    def _conditioning(self, riders: tuple[Rider, ...]) -> dict[str, torch.Tensor]:
-        """Join what stays the same from step to step; kept for as long as the company stays the same."""
-        if riders not in self._joined:
-            self._joined[riders] = _join([rider.denoising.conditioning for rider in riders])
-        return self._joined[riders]
+    def _conditioning(self, members: tuple[ActiveRequest, ...]) -> dict[str, torch.Tensor]:
+        """Join what stays the same from step to step; kept while the batch has the same members."""
+        if members not in self._joined:
+            self._joined[members] = _join([member.denoising.conditioning for member in members])
+        return self._joined[members]
 
 
-def share_calls(riders: Iterable[Rider], max_rows: int) -> Iterator[tuple[Rider, ...]]:
-    """Group ``riders`` into calls of one latent size and token count, of at most ``max_rows`` rows each.
+def share_calls(members: Iterable[ActiveRequest], max_rows: int) -> Iterator[tuple[ActiveRequest, ...]]:
+    """Group ``members`` into calls of one latent size and token count, of at most ``max_rows`` rows each.
 
     A request's two rows never part.
     """
-    groups: dict[tuple[int, ...], list[Rider]] = defaultdict(list)
-    for rider in riders:
-        groups[rider.denoising.shape_key].append(rider)
+    groups: dict[tuple[int, ...], list[ActiveRequest]] = defaultdict(list)
+    for member in members:
+        groups[member.denoising.shape_key].append(member)
     for group in groups.values():
         yield from _filled(group, max_rows)
 
 
-def _filled(group: Iterable[Rider], max_rows: int) -> Iterator[tuple[Rider, ...]]:
-    call: list[Rider] = []
+def _filled(group: Iterable[ActiveRequest], max_rows: int) -> Iterator[tuple[ActiveRequest, ...]]:
+    call: list[ActiveRequest] = []
     rows = 0
-    for rider in group:
-        if call and rows + rider.denoising.row_count > max_rows:
+    for member in group:
+        if call and rows + member.denoising.row_count > max_rows:
             yield tuple(call)
             call, rows = [], 0
-        call.append(rider)
-        rows += rider.denoising.row_count
+        call.append(member)
+        rows += member.denoising.row_count
     yield tuple(call)
 
 

@@ -1,4 +1,4 @@
-"""The ticker: who shares a call with whom, who leaves, and that company changes nothing."""
+"""The step batcher: who shares a call with whom, who leaves, and that other requests in the batch change nothing."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from denoising import Denoising, Metrics, Ticker, denoise
+from denoising import Denoising, Metrics, StepBatcher, denoise
 
 from insta_depth_shared.errors import Cancelled, EngineFailed
 from tests.unit.denoising.fakes import CountingMetrics, FakeNetworks, make_denoising, predict_noise
 
 
-def make_ticker(networks: FakeNetworks, max_rows: int = 16, metrics: Metrics | None = None) -> Ticker:
-    return Ticker(networks, max_rows, metrics or Metrics())
+def make_batcher(networks: FakeNetworks, max_rows: int = 16, metrics: Metrics | None = None) -> StepBatcher:
+    return StepBatcher(networks, max_rows, metrics or Metrics())
 
 
 def nothing(*_: Any) -> None:
@@ -24,13 +24,13 @@ def never() -> bool:
     return False
 
 
-def ride(
-    ticker: Ticker,
+def run(
+    batcher: StepBatcher,
     denoising: Denoising,
     on_step: Callable[[Denoising], Any] = nothing,
     is_cancelled: Callable[[], bool] = never,
 ) -> Awaitable[None]:
-    return ticker.ride(denoising, on_step, is_cancelled)
+    return batcher.run(denoising, on_step, is_cancelled)
 
 
 def alone(**changes: Any) -> np.ndarray:
@@ -38,7 +38,7 @@ def alone(**changes: Any) -> np.ndarray:
     return finished.latents
 
 
-COMPANY: list[dict[str, Any]] = [
+MEMBERS: list[dict[str, Any]] = [
     {"seed": 1},
     {"seed": 2, "num_inference_steps": 7, "scheduler": "dpmpp_2m_karras"},
     {"seed": 3, "guidance_scale": 1.0},
@@ -51,47 +51,47 @@ COMPANY: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("max_rows", [2, 5, 16])
-async def test_company_changes_nothing(max_rows: int) -> None:
-    ticker = make_ticker(FakeNetworks(), max_rows)
-    company = [make_denoising(**changes) for changes in COMPANY]
-    await asyncio.gather(*(ride(ticker, denoising) for denoising in company))
-    for denoising, changes in zip(company, COMPANY, strict=True):
+async def test_other_requests_in_the_batch_change_nothing(max_rows: int) -> None:
+    batcher = make_batcher(FakeNetworks(), max_rows)
+    members = [make_denoising(**changes) for changes in MEMBERS]
+    await asyncio.gather(*(run(batcher, denoising) for denoising in members))
+    for denoising, changes in zip(members, MEMBERS, strict=True):
         np.testing.assert_array_equal(denoising.latents, alone(**changes))
 
 
 async def test_requests_of_one_shape_share_each_call() -> None:
     metrics = CountingMetrics()
-    ticker = make_ticker(FakeNetworks(), metrics=metrics)
-    await asyncio.gather(*(ride(ticker, make_denoising(seed=seed)) for seed in range(3)))
+    batcher = make_batcher(FakeNetworks(), metrics=metrics)
+    await asyncio.gather(*(run(batcher, make_denoising(seed=seed)) for seed in range(3)))
     assert metrics.steps == [(6, 6)] * 4
 
 
 async def test_sizes_and_token_counts_do_not_mix() -> None:
     metrics = CountingMetrics()
-    ticker = make_ticker(FakeNetworks(), metrics=metrics)
+    batcher = make_batcher(FakeNetworks(), metrics=metrics)
     others: list[dict[str, Any]] = [{}, {"size_px": (64, 128)}, {"windows": 2}]
-    await asyncio.gather(*(ride(ticker, make_denoising(**changes)) for changes in others))
+    await asyncio.gather(*(run(batcher, make_denoising(**changes)) for changes in others))
     assert metrics.steps == [(2, 6)] * 12
 
 
 async def test_a_request_s_two_rows_never_part() -> None:
     metrics = CountingMetrics()
-    ticker = make_ticker(FakeNetworks(), max_rows=5, metrics=metrics)
-    await asyncio.gather(*(ride(ticker, make_denoising(seed=seed)) for seed in range(3)))
+    batcher = make_batcher(FakeNetworks(), max_rows=5, metrics=metrics)
+    await asyncio.gather(*(run(batcher, make_denoising(seed=seed)) for seed in range(3)))
     assert metrics.steps == [(4, 6), (2, 6)] * 4
 
 
 async def test_a_late_one_rides_along_from_its_first_step() -> None:
     networks, metrics = FakeNetworks(), CountingMetrics()
-    ticker = make_ticker(networks, metrics=metrics)
+    batcher = make_batcher(networks, metrics=metrics)
     late = make_denoising(seed=2)
     rides = []
 
     def bring_the_late_one(first: Denoising) -> None:
         if first.step == 2:
-            rides.append(asyncio.ensure_future(ride(ticker, late)))
+            rides.append(asyncio.ensure_future(run(batcher, late)))
 
-    await ride(ticker, make_denoising(seed=1), bring_the_late_one)
+    await run(batcher, make_denoising(seed=1), bring_the_late_one)
     await asyncio.gather(*rides)
     assert [rows for rows, _ in metrics.steps] == [2, 2, 4, 4, 2, 2]
     np.testing.assert_array_equal(late.latents, alone(seed=2))
@@ -99,10 +99,10 @@ async def test_a_late_one_rides_along_from_its_first_step() -> None:
 
 async def test_who_cancels_leaves_between_two_steps() -> None:
     networks = FakeNetworks()
-    ticker = make_ticker(networks)
+    batcher = make_batcher(networks)
     leaving, staying = make_denoising(seed=1), make_denoising(seed=2)
     results = await asyncio.gather(
-        ride(ticker, leaving, is_cancelled=lambda: leaving.step == 2), ride(ticker, staying), return_exceptions=True
+        run(batcher, leaving, is_cancelled=lambda: leaving.step == 2), run(batcher, staying), return_exceptions=True
     )
     assert isinstance(results[0], Cancelled)
     assert results[1] is None
@@ -112,9 +112,9 @@ async def test_who_cancels_leaves_between_two_steps() -> None:
 
 async def test_a_cancelled_task_leaves_too() -> None:
     networks = FakeNetworks()
-    ticker = make_ticker(networks)
-    leaving = asyncio.ensure_future(ride(ticker, make_denoising(seed=1, num_inference_steps=100)))
-    staying = asyncio.ensure_future(ride(ticker, make_denoising(seed=2)))
+    batcher = make_batcher(networks)
+    leaving = asyncio.ensure_future(run(batcher, make_denoising(seed=1, num_inference_steps=100)))
+    staying = asyncio.ensure_future(run(batcher, make_denoising(seed=2)))
     await asyncio.sleep(0)
     leaving.cancel()
     await staying
@@ -127,10 +127,10 @@ async def test_a_failing_call_fails_its_own_requests_only() -> None:
             raise EngineFailed("unet: out of memory")
         return predict_noise(inputs)
 
-    ticker = make_ticker(FakeNetworks(step))
+    batcher = make_batcher(FakeNetworks(step))
     sizes = [(64, 64), (64, 128), (64, 128)]
     results = await asyncio.gather(
-        *(ride(ticker, make_denoising(size_px=size)) for size in sizes), return_exceptions=True
+        *(run(batcher, make_denoising(size_px=size)) for size in sizes), return_exceptions=True
     )
     assert [type(result) for result in results] == [type(None), EngineFailed, EngineFailed]
 
@@ -139,9 +139,9 @@ async def test_a_listener_that_fails_fails_its_own_request_only() -> None:
     def gone(_: Denoising) -> None:
         raise ConnectionError("the client is gone")
 
-    ticker = make_ticker(FakeNetworks())
+    batcher = make_batcher(FakeNetworks())
     results = await asyncio.gather(
-        ride(ticker, make_denoising(seed=1), gone), ride(ticker, make_denoising(seed=2)), return_exceptions=True
+        run(batcher, make_denoising(seed=1), gone), run(batcher, make_denoising(seed=2)), return_exceptions=True
     )
     assert [type(result) for result in results] == [ConnectionError, type(None)]
 
@@ -150,10 +150,10 @@ async def test_a_question_that_fails_fails_its_own_request_only() -> None:
     def gone() -> bool:
         raise ConnectionError("the client is gone")
 
-    ticker = make_ticker(FakeNetworks())
+    batcher = make_batcher(FakeNetworks())
     results = await asyncio.gather(
-        ride(ticker, make_denoising(seed=1), is_cancelled=gone),
-        ride(ticker, make_denoising(seed=2)),
+        run(batcher, make_denoising(seed=1), is_cancelled=gone),
+        run(batcher, make_denoising(seed=2)),
         return_exceptions=True,
     )
     assert [type(result) for result in results] == [ConnectionError, type(None)]
@@ -162,13 +162,13 @@ async def test_a_question_that_fails_fails_its_own_request_only() -> None:
 async def test_after_a_failure_the_next_request_works() -> None:
     networks = FakeNetworks()
     networks.before_step = failing_once(RuntimeError("a hiccup"))
-    ticker = make_ticker(networks)
+    batcher = make_batcher(networks)
     with pytest.raises(RuntimeError, match="a hiccup"):
-        await ride(ticker, make_denoising())
-    await ride(ticker, make_denoising())
+        await run(batcher, make_denoising())
+    await run(batcher, make_denoising())
 
 
-async def test_a_failure_outside_of_the_calls_ends_its_tick_and_not_the_ticker() -> None:
+async def test_a_failure_outside_of_the_calls_ends_its_tick_and_not_the_batcher() -> None:
     class Broken(Metrics):
         def __init__(self) -> None:
             self.fail = failing_once(ZeroDivisionError())
@@ -176,15 +176,15 @@ async def test_a_failure_outside_of_the_calls_ends_its_tick_and_not_the_ticker()
         def step_called(self, rows: int, rows_in_flight: int) -> None:
             self.fail()
 
-    ticker = make_ticker(FakeNetworks(), metrics=Broken())
+    batcher = make_batcher(FakeNetworks(), metrics=Broken())
     with pytest.raises(ZeroDivisionError):
-        await ride(ticker, make_denoising())
-    await ride(ticker, make_denoising())
+        await run(batcher, make_denoising())
+    await run(batcher, make_denoising())
 
 
-async def test_an_idle_ticker_rests() -> None:
-    ticker = make_ticker(FakeNetworks())
-    await ride(ticker, make_denoising())
+async def test_an_idle_batcher_rests() -> None:
+    batcher = make_batcher(FakeNetworks())
+    await run(batcher, make_denoising())
     for _ in range(3):
         await asyncio.sleep(0)
     assert asyncio.all_tasks() == {asyncio.current_task()}

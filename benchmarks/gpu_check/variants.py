@@ -118,7 +118,7 @@ def _measure_served(options: Options, engines: serving.Kind) -> Measured:
 
 
 LIMIT = "limit"
-RUNGS: Mapping[str, Callable[[Options], Measured]] = {
+VARIANTS: Mapping[str, Callable[[Options], Measured]] = {
     "eager": _in_process(_nothing, _eager),
     "compiled": _in_process(_nothing, _compiled),
     "onnxruntime": _in_process(prepare_sessions, _onnx),
@@ -127,11 +127,11 @@ RUNGS: Mapping[str, Callable[[Options], Measured]] = {
     "triton-onnxruntime": _through_triton("onnxruntime", prepare_sessions),
     "triton-tensorrt": _through_triton("tensorrt", prepare_plans),
 }
-"""In the order of the ladder; ``triton-X`` serves what ``X`` runs in one process."""
+"""In the order of the table; ``triton-X`` serves what ``X`` runs in one process."""
 
 
 def measure(name: str, options: Options) -> Measured:
     """Measure one row here; raises `NotHere` where a part of it is missing."""
     if options.is_on_gpu and not torch.cuda.is_available():
         raise NotHere("a CUDA GPU")
-    return measure_limit(options) if name == LIMIT else RUNGS[name](options)
+    return measure_limit(options) if name == LIMIT else VARIANTS[name](options)

@@ -80,7 +80,7 @@ class Trained:
     parts: Parts
 
 
-def train_everything(plan: CheckpointPlan, training: TrainingPlan, pictures: PicturePlan, place: Workplace) -> Trained:
+def train_all(plan: CheckpointPlan, training: TrainingPlan, pictures: PicturePlan, place: Workplace) -> Trained:
     """Train what is not yet trained; what an earlier run finished is loaded.
 
     Raises `ValueError` where ``plan.depth_controlnet`` is not ``"full"``: only such a one starts as the base's encoder.

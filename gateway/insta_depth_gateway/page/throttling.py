@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from insta_depth_gateway.service import Picture
 
 
-async def at_pace(
+async def throttled(
     events: "AsyncGenerator[Progress | Picture, None]", tick_s: float
 ) -> "AsyncGenerator[Progress | Picture | None, None]":
     """Yield the newest event, and None when ``tick_s`` passed without one; closed, it closes the events.

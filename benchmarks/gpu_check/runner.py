@@ -1,4 +1,4 @@
-"""Climbing: every row in a fresh process, a record of each, and what only several rows together say."""
+"""Every variant in a fresh process, a record of each, and what only several rows together say."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from typing import Any
 from ..records import Measured, Record, load
 from .flops import step_tflop
 from .options import Options
-from .rungs import LIMIT
+from .variants import LIMIT
 
 BENCHMARK = "gpu-check"
 ABSENT = "not here: "
@@ -23,7 +23,7 @@ Rows = dict[str, Measured]
 """What each measured row found, by its name."""
 
 
-def climb(name: str, options: Options, conditions: Mapping[str, Any], known: Rows) -> Record:
+def run(name: str, options: Options, conditions: Mapping[str, Any], known: Rows) -> Record:
     """Measure row ``name`` in a child; what it says together with the rows ``known`` already is added."""
     started_at, started = datetime.now(timezone.utc).isoformat(timespec="seconds"), time.monotonic()
     measured, error = _measure_in_child(name, options)
@@ -77,7 +77,7 @@ def derived(name: str, measured: Measured, known: Rows, tflop: float) -> Measure
 
 
 def earlier(path: Path, conditions: Mapping[str, Any]) -> Rows:
-    """What earlier runs found of the same networks on the same device, so that a ladder can be climbed in parts."""
+    """What earlier runs found of the same networks on the same device, so that variants can be measured in parts."""
     if not path.exists():
         return {}
     same = [r for r in load(path) if r.benchmark == BENCHMARK and r.conditions.get("step") == conditions["step"]]

@@ -49,7 +49,7 @@ def names_remote_file(value: Any) -> bool:
     return is_remote or any(names_remote_file(each) for each in value.values())
 
 
-class Doors:
+class RouteFilter:
     """An ASGI app that lets through to ``app`` only what the page needs."""
 
     def __init__(self, app: ASGIApp, uploads: UploadLimits) -> None:

@@ -4,15 +4,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+from insta_depth_gateway.admission import AdmissionQueue
 from insta_depth_gateway.errors import Busy
-from insta_depth_gateway.line import Line
 
 
 class Guests:
     """Requests that hold their turn until they are let go; ``served`` has their names in the order of their turns."""
 
-    def __init__(self, line: Line) -> None:
-        self.line, self.served, self.doors = line, list[str](), dict[str, asyncio.Event]()
+    def __init__(self, queue: AdmissionQueue) -> None:
+        self.queue, self.served, self.doors = queue, list[str](), dict[str, asyncio.Event]()
 
     async def come(self, name: str) -> "asyncio.Task[None]":
         self.doors[name] = asyncio.Event()
@@ -21,7 +21,7 @@ class Guests:
         return task
 
     async def _visit(self, name: str) -> None:
-        async with self.line.turn():
+        async with self.queue.slot():
             self.served.append(name)
             await self.doors[name].wait()
 
@@ -35,26 +35,26 @@ async def settle() -> None:
 
 
 @asynccontextmanager
-async def ended_empty(line: Line) -> AsyncIterator[Guests]:
-    guests = Guests(line)
+async def ended_empty(queue: AdmissionQueue) -> AsyncIterator[Guests]:
+    guests = Guests(queue)
     yield guests
     for name in guests.doors:
         guests.leave(name)
     await settle()
-    assert (line.in_flight, line.waiting) == (0, 0)
+    assert (queue.in_flight, queue.waiting) == (0, 0)
 
 
 async def test_only_so_many_work_and_the_rest_wait() -> None:
-    line = Line(2, 5, 1)
-    async with ended_empty(line) as guests:
+    queue = AdmissionQueue(2, 5, 1)
+    async with ended_empty(queue) as guests:
         for name in "abc":
             await guests.come(name)
         assert guests.served == ["a", "b"]
-        assert (line.in_flight, line.waiting) == (2, 1)
+        assert (queue.in_flight, queue.waiting) == (2, 1)
 
 
 async def test_first_come_first_served() -> None:
-    async with ended_empty(Line(1, 5, 1)) as guests:
+    async with ended_empty(AdmissionQueue(1, 5, 1)) as guests:
         for name in "abcd":
             await guests.come(name)
         for name in "abc":
@@ -64,7 +64,7 @@ async def test_first_come_first_served() -> None:
 
 
 async def test_who_comes_as_a_turn_ends_does_not_overtake() -> None:
-    async with ended_empty(Line(1, 5, 1)) as guests:
+    async with ended_empty(AdmissionQueue(1, 5, 1)) as guests:
         await guests.come("a")
         await guests.come("b")
         guests.leave("a")
@@ -73,29 +73,29 @@ async def test_who_comes_as_a_turn_ends_does_not_overtake() -> None:
 
 
 async def test_a_full_line_turns_away_at_once_and_names_its_limit() -> None:
-    line = Line(1, 1, 60)
-    async with ended_empty(line) as guests:
+    queue = AdmissionQueue(1, 1, 60)
+    async with ended_empty(queue) as guests:
         await guests.come("a")
         await guests.come("b")
         with pytest.raises(Busy, match="1 requests are at work and 1 wait"):
-            await asyncio.wait_for(line.turn().__aenter__(), 0.5)
+            await asyncio.wait_for(queue.slot().__aenter__(), 0.5)
 
 
 async def test_nobody_waits_in_a_line_of_no_length() -> None:
-    async with ended_empty(Line(1, 0, 60)) as guests:
+    async with ended_empty(AdmissionQueue(1, 0, 60)) as guests:
         await guests.come("a")
         with pytest.raises(Busy):
             await (await guests.come("b"))
 
 
 async def test_waiting_ends_after_the_limit() -> None:
-    line = Line(1, 1, 0.05)
-    async with ended_empty(line) as guests:
+    queue = AdmissionQueue(1, 1, 0.05)
+    async with ended_empty(queue) as guests:
         await guests.come("a")
         late = await guests.come("b")
         with pytest.raises(Busy, match=r"0\.05 s"):
             await asyncio.wait_for(late, 1)
-        assert line.waiting == 0
+        assert queue.waiting == 0
         await guests.come("c")
         guests.leave("a")
         await settle()
@@ -103,31 +103,31 @@ async def test_waiting_ends_after_the_limit() -> None:
 
 
 async def test_a_waiter_that_is_cancelled_is_skipped() -> None:
-    line = Line(1, 2, 1)
-    async with ended_empty(line) as guests:
+    queue = AdmissionQueue(1, 2, 1)
+    async with ended_empty(queue) as guests:
         await guests.come("a")
         quitter = await guests.come("b")
         await guests.come("c")
         quitter.cancel()
-        assert line.waiting == 1
+        assert queue.waiting == 1
         guests.leave("a")
         await settle()
         assert guests.served == ["a", "c"]
 
 
 async def test_a_waiter_that_is_cancelled_makes_room_at_once() -> None:
-    line = Line(1, 1, 1)
-    async with ended_empty(line) as guests:
+    queue = AdmissionQueue(1, 1, 1)
+    async with ended_empty(queue) as guests:
         await guests.come("a")
         (await guests.come("b")).cancel()
         await guests.come("c")
-        assert line.waiting == 1
+        assert queue.waiting == 1
 
 
 async def test_a_waiter_cancelled_in_the_tick_of_its_turn_passes_the_turn_on() -> None:
-    line = Line(1, 2, 1)
-    async with ended_empty(line) as guests:
-        held = line.turn()
+    queue = AdmissionQueue(1, 2, 1)
+    async with ended_empty(queue) as guests:
+        held = queue.slot()
         await held.__aenter__()
         quitter = await guests.come("b")
         await guests.come("c")
@@ -139,9 +139,9 @@ async def test_a_waiter_cancelled_in_the_tick_of_its_turn_passes_the_turn_on() -
 
 
 async def test_a_turn_that_comes_in_the_tick_of_a_cancellation_goes_to_the_next() -> None:
-    line = Line(1, 2, 1)
-    async with ended_empty(line) as guests:
-        held = line.turn()
+    queue = AdmissionQueue(1, 2, 1)
+    async with ended_empty(queue) as guests:
+        held = queue.slot()
         await held.__aenter__()
         quitter = await guests.come("b")
         await guests.come("c")
@@ -152,23 +152,23 @@ async def test_a_turn_that_comes_in_the_tick_of_a_cancellation_goes_to_the_next(
 
 
 async def test_an_error_in_the_block_frees_the_turn() -> None:
-    line = Line(1, 0, 1)
+    queue = AdmissionQueue(1, 0, 1)
     with pytest.raises(ZeroDivisionError):
-        async with line.turn():
+        async with queue.slot():
             raise ZeroDivisionError
-    async with line.turn():
-        assert line.in_flight == 1
-    assert line.in_flight == 0
+    async with queue.slot():
+        assert queue.in_flight == 1
+    assert queue.in_flight == 0
 
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_no_turn_is_lost_under_random_cancellation(seed: int) -> None:
-    chance, line, most = random.Random(seed), Line(3, 10, 0.003), 0
+    chance, queue, most = random.Random(seed), AdmissionQueue(3, 10, 0.003), 0
 
     async def visit() -> None:
         nonlocal most
-        async with line.turn():
-            most = max(most, line.in_flight)
+        async with queue.slot():
+            most = max(most, queue.in_flight)
             for _ in range(chance.randrange(5)):
                 await asyncio.sleep(chance.choice((0, 0, 0.001)))
             if chance.random() < 0.1:
@@ -185,5 +185,5 @@ async def test_no_turn_is_lost_under_random_cancellation(seed: int) -> None:
 
     for _ in range(10):
         await asyncio.gather(*(come_and_go() for _ in range(20)))
-    assert (line.in_flight, line.waiting) == (0, 0)
+    assert (queue.in_flight, queue.waiting) == (0, 0)
     assert most == 3
