@@ -38,7 +38,7 @@ value."""
 def rows(records: Sequence[Record]) -> list[list[str]]:
     """The cells, the heading first."""
     variants = [record for record in records if record.row != LIMIT]
-    return [["row", *_COLUMNS], *([_label(record), *_cells(record.measured)] for record in ladder)]
+    return [["row", *_COLUMNS], *([_label(record), *_cells(record.measured)] for record in variants)]
 
 
 def _label(record: Record) -> str:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -12,6 +14,8 @@ from export.onnx_export import _CastAtBorder, export_onnx
 from export.parity import TOLERANCE, check_module, open_session
 from export.precision import Precision, Precisions
 from export.repository import Export
+
+ROOT = Path(__file__).parents[3]
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +40,17 @@ def test_a_network_is_exported_in_the_precision_asked_for(checkpoint, tmp_path, 
     assert expected in {tensor.data_type for tensor in graph.initializer}
     border = onnx.TensorProto.FLOAT16 if precision is Precision.FP16 else onnx.TensorProto.FLOAT
     assert graph.input[0].type.tensor_type.elem_type == border
+
+
+def test_no_file_names_the_folders_of_the_machine_that_exported_it(checkpoint, tmp_path):
+    facts = read_facts(checkpoint)
+    engine = engine_table(facts)["identity_projector"]
+    module = build_network(engine.name, checkpoint, facts, Precision.FP32)
+    export_onnx(module, engine, tmp_path / "model.onnx", Precision.FP32)
+    exported, shipped = [tmp_path / "model.onnx"], list((ROOT / "miniature" / "weights").rglob("*.onnx"))
+    assert len(shipped) == 2
+    for file in exported + shipped:
+        assert b".py" not in file.read_bytes()
 
 
 def test_a_timestep_is_not_rounded_to_bf16():
