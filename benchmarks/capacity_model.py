@@ -1,8 +1,9 @@
 """How many pictures a GPU makes, and how long they take, from a step's time: one queue with closed formulas.
 
 A request is N steps shared with others and some work of its own. The step batcher runs one step for all n requests
-in flight, which takes ``base + n × row`` (`StepTime`); pre- and postprocessing take ``fixed`` of the same GPU. In the time
-``N × step(n) + n × fixed`` the GPU therefore finishes n requests: the rate μ(n). Requests arrive by chance (Poisson).
+in flight, which takes ``base + n × row`` (`StepTime`); pre- and postprocessing take ``fixed`` of the same GPU. In the
+time ``N × step(n) + n × fixed`` the GPU therefore finishes n requests: the rate μ(n). Requests arrive by chance
+(Poisson).
 That is processor sharing with rates that depend on the number in flight, whose distribution depends on the mean work
 alone (Cohen 1979, "The multiple phase service network with generalized processor sharing"):
 p(n) ∝ Π λ / μ(i). Those beyond the admission limit K wait in line, where requests of equal work wait half as long as

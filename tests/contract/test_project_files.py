@@ -14,7 +14,8 @@ PAGES = [
 
 
 def test_the_packages_licence_is_the_repositorys() -> None:
-    assert (ROOT / "client" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    for package in ("client", "gateway"):
+        assert (ROOT / package / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 
 def test_the_changelogs_first_version_is_the_packages() -> None:
@@ -40,3 +41,16 @@ def test_the_make_targets_of_contributing_exist() -> None:
     named = set(re.findall(r"(?m)^make ([a-z-]+)", (ROOT / "CONTRIBUTING.md").read_text()))
     assert {"check", "fix", "test", "test-unit"} <= named
     assert named <= set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md", "NOTICE", "docs/extending.md"])
+def test_named_paths_exist(page: str) -> None:
+    text = (ROOT / page).read_text()
+    quoted = re.findall(r"`([a-z_]+/[\w./-]*)`", text)
+    named = re.findall(
+        r"(?m)(?:→ |, |\bin )((?:model_repository|insta_depth_shared|export|miniature|tests)/[\w./-]+)", text
+    )
+    assert quoted or named
+    for path in (*quoted, *(each.rstrip(".,") for each in named)):
+        below = ("", "model_repository/insta_depth_stream/1", "gateway/insta_depth_gateway", "tests", "deploy")
+        assert any((ROOT / folder / path).exists() for folder in below), path
