@@ -1,4 +1,4 @@
-"""What the README promises is what the code has: attributes, ranges, defaults, commands."""
+"""What the README and docs/ promise is what the code has: attributes, ranges, defaults, commands."""
 
 import re
 import shlex
@@ -13,16 +13,16 @@ from export.__main__ import _parser as export_parser
 from insta_depth_shared.manifest import Defaults
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+README, API, GPU = ((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/api.md", "docs/gpu.md"))
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def _blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
 def _rows() -> dict[str, list[str]]:
     """The table of attributes: name → its cells."""
-    table = README.split("## Attributes")[1].split("\n\n")[1]
+    table = API.split("## Attributes")[1].split("\n\n")[1]
     rows = {}
     for line in table.splitlines()[2:]:
         name, *cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -59,13 +59,17 @@ def test_the_commands_parse():
     lines = " ".join(_blocks("sh")).replace("\\\n", " ").splitlines()
     (generate,) = [line for line in lines if "insta-depth generate" in line]
     assert client_parser().parse_args(shlex.split(generate)[1:]).prompt
-    usage, *_ = [line for line in lines if "-m export onnx" in line]
+    for command in (line for line in lines if "-m export" in line):
+        export_parser().parse_args(shlex.split(command, comments=True)[3:])
+    usage, *_ = [
+        line for line in " ".join(_blocks("sh", GPU)).replace("\\\n", " ").splitlines() if "-m export onnx" in line
+    ]
     arguments = re.sub(r"[\[\]]", "", usage).replace("fp32|fp16|bf16", "fp16").replace("<", "").replace(">", "")
     assert export_parser().parse_args(shlex.split(arguments)[3:]).min_side == 1024
 
 
 def test_the_way_to_tensorrt_parses():
-    section = README.split("## On a GPU")[1].split("## Measured")[0]
+    section = GPU.split("## From the published weights")[1]
     commands = re.findall(r"(?m)^(?:\.venv/bin/python -m export|docker run .* insta-depth-export) (.*)$", section)
     assert [command.split()[0] for command in commands] == ["fetch", "onnx", "tensorrt", "tensorrt", "verify"]
     for command in commands:
@@ -73,8 +77,10 @@ def test_the_way_to_tensorrt_parses():
 
 
 def test_the_python_compiles():
-    for block in _blocks("python"):
-        compile(block, "README.md", "exec")
+    blocks = _blocks("python", API)
+    assert blocks
+    for block in blocks:
+        compile(block, "docs/api.md", "exec")
 
 
 def test_the_folders_exist():

@@ -73,7 +73,7 @@ def write(kustomizations, folder):
 
 
 @pytest.mark.parametrize(
-    ("page", "in_bucket"), [("README.md", False), (PAGE, False), (PAGE, True)], ids=["README", "page", "page, bucket"]
+    ("page", "in_bucket"), [("docs/gpu.md", False), (PAGE, False), (PAGE, True)], ids=["gpu.md", "page", "page, bucket"]
 )
 def test_typed_one_after_the_other_no_line_waits_for_a_later_one(page, in_bucket, tmp_path, kubectl, toy):
     """A Job of the toy is complete once all that its pods refer to is there, and ``kubectl wait`` waits for it."""
