@@ -3,13 +3,11 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from typing import Any
 
 from .options import Options
-from .records import Measured, Record
+from .records import Measured, Record, record_of
 from .rows import Row
 
 _MODULE = ["-m", "benchmarks"]
@@ -18,22 +16,12 @@ _RESULT = "measured: "
 
 def run(row: Row, arguments: Sequence[str], conditions: dict[str, Any]) -> Record:
     """Measure ``row`` in a child; ``arguments`` are the command line's options for it."""
-    started_at, started = datetime.now(timezone.utc).isoformat(timespec="seconds"), time.monotonic()
     command = [sys.executable, *_MODULE, "row", row.benchmark, row.name, *arguments]
-    child = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
-    took_s = round(time.monotonic() - started, 1)
-    measured, error = _read(child)
-    return Record(
-        benchmark=row.benchmark,
-        row=row.name,
-        started_at=started_at,
-        took_s=took_s,
-        measured=measured,
-        target=str(row.target),
-        is_met=None if error else row.target.is_met(measured),
-        error=error,
-        conditions=conditions,
-    )
+
+    def measure() -> tuple[Measured, str]:
+        return _read(subprocess.run(command, capture_output=True, text=True, encoding="utf-8"))
+
+    return record_of(row.benchmark, row.name, measure, conditions, row.target)
 
 
 def _read(child: subprocess.CompletedProcess[str]) -> tuple[Measured, str]:

@@ -1,8 +1,10 @@
 """The one format in which every measurement is kept: a JSON object a line."""
 
 import json
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,29 @@ class Record:
     is_met: bool | None
     error: str
     conditions: dict[str, Any]
+
+
+def record_of(
+    benchmark: str,
+    row: str,
+    measure: Callable[[], tuple[Measured, str]],
+    conditions: Mapping[str, Any],
+    target: Target | None = None,
+) -> Record:
+    """Return the record of a row that ``measure`` measures; it returns what was found, and in one line why not."""
+    started_at, started = datetime.now(timezone.utc).isoformat(timespec="seconds"), time.monotonic()
+    measured, error = measure()
+    return Record(
+        benchmark=benchmark,
+        row=row,
+        started_at=started_at,
+        took_s=round(time.monotonic() - started, 1),
+        measured=measured,
+        target=str(target or ""),
+        is_met=target.is_met(measured) if target and not error else None,
+        error=error,
+        conditions=dict(conditions),
+    )
 
 
 def append(path: Path, record: Record) -> None:

@@ -44,7 +44,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Engine:
-    """One network at its border."""
+    """One network's signature: its inputs and outputs."""
 
     name: str
     inputs: tuple[Tensor, ...]

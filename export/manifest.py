@@ -17,10 +17,10 @@ from insta_depth_shared.manifest import (
 
 from .checkpoint import Checkpoint
 from .engines import Engine
-from .ensemble import ensemble_inputs
 from .facts import CELL_PX, Facts
 from .precision import Precision
 from .schedulers import Schedulers
+from .triton_configs import ensemble_inputs
 
 _LONGER_SIDE = 1280 / 1024
 """InstantID's max_side over its min_side."""

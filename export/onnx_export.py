@@ -24,7 +24,7 @@ LARGEST = {"rows": 32, "height": 64, "width": 64, "tokens": 77 * 64, "depth_heig
 """Upper ends of the dynamic dimensions as torch.export sees them; heights and widths in 64-pixel cells."""
 
 
-class _CastAtBorder(nn.Module):
+class _CastAtSignature(nn.Module):
     """Gives a network inputs and outputs of another float type than its own.
 
     What the table wants in one type stays so: bf16 would round the timestep 981 to 980.
@@ -59,7 +59,7 @@ def export_onnx(
     io_dtype = io_dtype or precision.io_dtype
     sample = sample_inputs(engine, engine.sizes[0], io_dtype)
     inside, outside = precision.torch_dtype, torch.float16 if io_dtype == np.float16 else torch.float32
-    module = _CastAtBorder(module, engine, inside, outside) if inside is not outside else module
+    module = _CastAtSignature(module, engine, inside, outside) if inside is not outside else module
     with _quiet(), torch.no_grad():
         program: torch.onnx.ONNXProgram | None = torch.onnx.export(
             module,

@@ -1,6 +1,6 @@
-"""Holding an exported network against its PyTorch module (or its published ONNX file) on ONNX Runtime."""
+"""Comparing an exported network with its PyTorch module (or its published ONNX file) on ONNX Runtime."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from .errors import ParityError
 from .precision import Precision
 
 Arrays = Mapping[str, np.ndarray]
-Reference = Callable[[Arrays], list[np.ndarray]]
+Run = Callable[[Arrays], list[np.ndarray]]
+Sizes = Mapping[str, int]
 
 TOLERANCE = {Precision.FP32: 1e-3, Precision.FP16: 2e-2, Precision.BF16: 6e-2, Precision.FP8: 2e-1}
 """Largest difference allowed, as a share of the reference's largest value."""
@@ -58,7 +59,7 @@ def check_module(
             outputs = reference(*tensors)
         return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
-    yield from _rows(run, engine, path, precision, io_dtype or precision.io_dtype)
+    yield from _check_file(run, engine, path, precision, io_dtype or precision.io_dtype)
 
 
 def check_face_model(source: Path, engine: Engine, path: Path) -> Iterator[ParityRow]:
@@ -74,19 +75,33 @@ def check_face_model(source: Path, engine: Engine, path: Path) -> Iterator[Parit
         outputs = zip(ranks, zip(*rows, strict=True), strict=True)
         return [np.concatenate([y if y.ndim == rank else y[None] for y in ys]) for rank, ys in outputs]
 
-    yield from _rows(run, engine, path, Precision.FP32, Precision.FP32.io_dtype)
+    yield from _check_file(run, engine, path, Precision.FP32, Precision.FP32.io_dtype)
 
 
-def _rows(
-    reference: Reference, engine: Engine, path: Path, precision: Precision, io_dtype: np.dtype
+def compare(
+    engine: Engine, every_size: Iterable[Sizes], dtype: np.dtype, reference: Run, tested: Run, tolerance: float
 ) -> Iterator[ParityRow]:
-    session = _session_to_check(engine, path, precision)
-    for sizes in engine.sizes:
-        inputs = sample_inputs(engine, sizes, io_dtype)
-        outputs = zip(session.run(None, dict(inputs)), reference(inputs), strict=True)
+    """Yield a row for each size: the largest difference of any output, both sides on the same inputs.
+
+    ``dtype`` is the inputs' float type; ``reference`` and ``tested`` return the outputs in the table's order.
+    """
+    for sizes in every_size:
+        inputs = sample_inputs(engine, sizes, dtype)
+        outputs = zip(tested(inputs), reference(inputs), strict=True)
         error = max(relative_error(actual, expected) for actual, expected in outputs)
         shapes = "×".join(str(n) for n in next(iter(inputs.values())).shape)
-        yield ParityRow(engine.name, shapes, error, TOLERANCE[precision])
+        yield ParityRow(engine.name, shapes, error, tolerance)
+
+
+def _check_file(
+    reference: Run, engine: Engine, path: Path, precision: Precision, io_dtype: np.dtype
+) -> Iterator[ParityRow]:
+    session = _session_to_check(engine, path, precision)
+
+    def run(inputs: Arrays) -> list[np.ndarray]:
+        return list(session.run(None, dict(inputs)))
+
+    yield from compare(engine, engine.sizes, io_dtype, reference, run, TOLERANCE[precision])
 
 
 def _session_to_check(engine: Engine, path: Path, precision: Precision) -> ort.InferenceSession:

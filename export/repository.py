@@ -18,8 +18,6 @@ from insta_depth_shared.manifest import FILE_NAME as MANIFEST
 from .checkpoint import Checkpoint, Lora
 from .checks import check_checkpoint, check_values
 from .engines import Engine, engine_table
-from .ensemble import NAME as ENSEMBLE
-from .ensemble import complete_config
 from .errors import ExportError, ParityError
 from .face_models import convert_face_model
 from .facts import Facts, read_facts, save_facts
@@ -34,7 +32,8 @@ from .precision import Precision, Precisions
 from .preview import fit_preview
 from .schedulers import Schedulers, read_schedulers
 from .shapes import USUAL_ROWS, ProfileMaker
-from .warmup import warmed_config
+from .triton_configs import NAME as ENSEMBLE
+from .triton_configs import complete_config, warmed_config
 
 SOURCE = Path(__file__).parent.parent / "model_repository"
 SHARED = Path(__file__).parent.parent / "insta_depth_shared"

@@ -51,7 +51,7 @@ def write_tiny_checkpoint(folder: Path, **changes: object) -> Path:
 @pytest.fixture(scope="session")
 def miniature_checkpoint() -> Path:
     """The trained checkpoint that ``make demo`` and ``make test`` export."""
-    return ROOT / "export" / "miniature" / "weights"
+    return ROOT / "miniature" / "weights"
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,11 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ..records import Measured, Record, load
+from ..records import Measured, Record, load, record_of
 from .flops import step_tflop
 from .options import Options
 from .variants import LIMIT
@@ -25,21 +23,14 @@ Rows = dict[str, Measured]
 
 def run(name: str, options: Options, conditions: Mapping[str, Any], known: Rows) -> Record:
     """Measure row ``name`` in a child; what it says together with the rows ``known`` already is added."""
-    started_at, started = datetime.now(timezone.utc).isoformat(timespec="seconds"), time.monotonic()
-    measured, error = _measure_in_child(name, options)
-    if measured and name != LIMIT:
-        measured |= derived(name, measured, known, sum(step_tflop(options).values()))
-    return Record(
-        benchmark=BENCHMARK,
-        row=name,
-        started_at=started_at,
-        took_s=round(time.monotonic() - started, 1),
-        measured=measured,
-        target="",
-        is_met=None,
-        error=error,
-        conditions=dict(conditions),
-    )
+
+    def measure() -> tuple[Measured, str]:
+        measured, error = _measure_in_child(name, options)
+        if measured and name != LIMIT:
+            measured |= derived(name, measured, known, sum(step_tflop(options).values()))
+        return measured, error
+
+    return record_of(BENCHMARK, name, measure, conditions)
 
 
 def _measure_in_child(name: str, options: Options) -> tuple[Measured, str]:

@@ -80,7 +80,7 @@ def _write_engine(folder: Path, options: Options, kind: Kind) -> None:
 
 def _describe(config: model_config_pb2.ModelConfig, options: Options) -> None:
     """A Python model's tensors have to be said; the ensemble's config holds their types and shapes."""
-    from export.ensemble import triton_dims, triton_type
+    from export.triton_configs import triton_dims, triton_type
 
     config.backend = "python"
     engine, io_dtype = step_engines(options)[config.name], options.float_type.io_dtype

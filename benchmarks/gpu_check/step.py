@@ -10,7 +10,7 @@ from torch import nn
 from tritonclient.grpc import model_config_pb2
 
 from export.engines import Engine, sample_inputs
-from export.ensemble import NAME, OUTPUT, complete_config, ensemble_inputs
+from export.triton_configs import NAME, OUTPUT, complete_config, ensemble_inputs
 
 from .networks import step_engines
 from .options import Options

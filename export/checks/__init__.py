@@ -9,8 +9,7 @@ each engine with the module so loaded, "ok" means that the file's weights are in
 from collections.abc import Collection
 
 from ..checkpoint import Checkpoint
-from .configs import read_configs
-from .depth import check_depth
+from .configs import check_depth, read_configs
 from .faces import check_faces
 from .fit import check_fit
 from .keys import check_files, check_keys

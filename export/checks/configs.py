@@ -16,7 +16,10 @@ from transformers.activations import ACT2FN
 
 from ..checkpoint import Checkpoint
 from ..checkpoint.files import read_object
+from ..depth import depth_input, is_distance
 from ..errors import CheckpointError
+from ..networks.depth_estimator import depth_model
+from ..networks.loading import transformers_config
 
 Size = Annotated[int, Field(gt=0, le=2**20)]
 Count = Annotated[int, Field(gt=0, le=64)]
@@ -237,3 +240,14 @@ def _check_other_fields(path: Path, fields: dict[str, Any], known_to: type) -> N
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def check_depth(checkpoint: Checkpoint) -> None:
+    """Raise `CheckpointError` for a foreign family, an impossible config or a processor that fails."""
+    folder, config = checkpoint.depth, checkpoint.config(checkpoint.depth)
+    network = depth_model(folder)
+    is_distance(folder, config)
+    if config.get("quantization_config") is not None:
+        raise CheckpointError(f"{folder / 'config.json'}: quantization_config is not supported; it should be null")
+    transformers_config(network, folder)
+    depth_input(folder, config)

@@ -11,13 +11,13 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from .archive import extract
+from .disk import GB, check_space
 from .errors import FetchError, Unreachable
 from .hub import IDENTITY, Hub
 from .licences import ask_consent, show_licences
 from .plan import Plan, Wanted, archive_name, check_foreign, choice, make_plan
 from .published import PARTS, Published
 from .record import Record, SourceRecord
-from .space import GB, check_space
 from .transfer import PARTIAL, Remote, download, install
 
 

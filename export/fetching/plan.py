@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..checkpoint.weights import weight_file
-from .digest import digests
+from .disk import GB, digests
 from .errors import ChecksumMismatch, ForeignFile
 from .hub import Hub, Listing
 from .published import Published
 from .record import FileRecord, Record, SourceRecord
 from .selection import select
-from .space import GB
 from .transfer import PARTIAL, file_record, partial_path
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from huggingface_hub.file_download import http_get
 
-from .digest import digests
+from .disk import digests
 from .errors import ChecksumMismatch
 from .hub import readable_errors
 from .record import FileRecord

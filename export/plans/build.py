@@ -7,7 +7,7 @@ from typing import Any
 
 from ..engines import Engine
 from ..errors import ExportError
-from ..onnx_border import check_border
+from ..onnx_signature import check_signature
 from ..shapes import ShapeRanges, tensor_shapes
 from .tensorrt_module import require_tensorrt
 
@@ -39,7 +39,7 @@ class Builder:
         from polygraphy.exception import PolygraphyException
         from polygraphy.logger import G_LOGGER
 
-        check_border(engine, onnx)
+        check_signature(engine, onnx)
         with G_LOGGER.verbosity(G_LOGGER.ERROR):
             try:
                 builder, network, parser = network_from_onnx_path(str(onnx), strongly_typed=True)

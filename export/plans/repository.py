@@ -15,13 +15,13 @@ from insta_depth_shared.manifest import Manifest
 from insta_depth_shared.plans import PlanRecord, save_plans
 
 from ..engines import engine_table, step_engine_names
-from ..ensemble import NAME as ENSEMBLE
 from ..errors import ExportError
 from ..facts import load_facts
 from ..in_process import Arrays
 from ..precision import Precision, Precisions
 from ..repository import FACTS, VERSION, exported_precision
 from ..shapes import USUAL_ROWS, ProfileMaker, Range, ShapeRanges, Size
+from ..triton_configs import NAME as ENSEMBLE
 from . import record
 from .build import Builder, OnProgress, build_plan
 from .calibration import Case, read_cases, record_inputs

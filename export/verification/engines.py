@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..engines import Engine, sample_inputs
-from ..in_process import Arrays, RunEngine
-from ..parity import TOLERANCE, ParityRow, relative_error
+from ..engines import Engine
+from ..parity import TOLERANCE, Arrays, ParityRow, Run, compare
 from ..precision import Precision
 from ..shapes import ShapeRanges, admits
 from .sides import Side
@@ -34,19 +33,19 @@ class EngineCase:
 
 def compare_engine(case: EngineCase, reference: Side, tested: Side) -> Iterator[ParityRow]:
     """Yield a row for each of the case's sizes: the largest difference of any output."""
-    name = case.engine.name
-    engines = [side.open_engine(side.repository / name / "1") for side in (reference, tested)]
-    for sizes in case.sizes():
-        inputs = sample_inputs(case.engine, sizes, np.dtype(np.float32))
-        expected, actual = (
-            _run(run, inputs, case.engine, side) for run, side in zip(engines, (reference, tested), strict=True)
-        )
-        error = max(relative_error(actual[tensor], expected[tensor]) for tensor in expected)
-        shapes = "×".join(str(n) for n in next(iter(inputs.values())).shape)
-        yield ParityRow(name, shapes, error, TOLERANCE[case.precision])
+    reference_run, tested_run = (_run_of(case.engine, side) for side in (reference, tested))
+    dtype, tolerance = np.dtype(np.float32), TOLERANCE[case.precision]
+    yield from compare(case.engine, case.sizes(), dtype, reference_run, tested_run, tolerance)
 
 
-def _run(run: RunEngine, inputs: Arrays, engine: Engine, side: Side) -> Arrays:
+def _run_of(engine: Engine, side: Side) -> Run:
+    """Return what runs the engine on this side; its outputs in the table's order."""
+    run = side.open_engine(side.repository / engine.name / "1")
     dtypes = {tensor.name: np.dtype(tensor.dtype or side.io_dtype) for tensor in engine.inputs}
-    typed = {name: value.astype(dtypes[name]) for name, value in inputs.items()}
-    return run(typed, [tensor.name for tensor in engine.outputs])
+    names = [tensor.name for tensor in engine.outputs]
+
+    def run_typed(inputs: Arrays) -> list[np.ndarray]:
+        outputs = run({name: value.astype(dtypes[name]) for name, value in inputs.items()}, names)
+        return [outputs[name] for name in names]
+
+    return run_typed

@@ -23,8 +23,7 @@ from insta_depth_gateway.draining import Draining
 from insta_depth_gateway.errors import GatewayError
 from insta_depth_gateway.fetching import FetchLimits, PictureFetcher
 from insta_depth_gateway.manners import Manners, with_cors
-from insta_depth_gateway.metrics import Metrics
-from insta_depth_gateway.observing import Observer
+from insta_depth_gateway.observability import Metrics, Observer
 from insta_depth_gateway.reading import BodyReader
 from insta_depth_gateway.routes import api
 from insta_depth_gateway.service import GenerationService

@@ -27,7 +27,7 @@ from insta_depth_gateway.accounts.ledger import Account, without_zeros
 from insta_depth_gateway.admission import AdmissionQueue, RateLimiter
 from insta_depth_gateway.body import GenerationBody
 from insta_depth_gateway.errors import NotEnoughCredits, Unauthorized
-from insta_depth_gateway.metrics import Metrics
+from insta_depth_gateway.observability import Metrics
 from insta_depth_gateway.settings import Settings
 
 logger = logging.getLogger(__name__)

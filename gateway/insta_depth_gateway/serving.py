@@ -13,9 +13,9 @@ from rich.console import Console
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from insta_depth_gateway import logs
 from insta_depth_gateway.accounts.database import DatabaseUrlError
 from insta_depth_gateway.app import create_app, page_is_installed
+from insta_depth_gateway.observability import configure_logs
 from insta_depth_gateway.settings import PREFIX, SettingError, Settings, read_settings
 
 _KEEP_ALIVE_S = 75
@@ -28,7 +28,7 @@ def serve(**given: Any) -> None:
     Raises `SettingError` where a setting, or the database that it names, cannot be used.
     """
     settings = read_settings(**given)
-    logs.configure(settings.log_level)
+    configure_logs(settings.log_level)
     stopping = asyncio.Event()
     try:
         app = create_app(settings, stopping)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from insta_depth._cli import _parser
 from insta_depth_gateway.errors import STATUS_BY_CODE
-from insta_depth_gateway.metrics import Metrics
+from insta_depth_gateway.observability import Metrics
 from insta_depth_gateway.openapi import document
 
 PAGE = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text()

@@ -12,8 +12,7 @@ from safetensors.torch import load_file, save_file
 from export.__main__ import main
 from export.checkpoint import Checkpoint
 from export.checks import check_checkpoint, check_values
-from export.checks.configs import read_configs
-from export.checks.depth import check_depth
+from export.checks.configs import check_depth, read_configs
 from export.checks.faces import FaceModels
 from export.checks.fit import check_fit
 from export.checks.keys import check_keys

@@ -5,9 +5,9 @@ from tritonclient.grpc import model_config_pb2
 
 from export.checkpoint import Checkpoint
 from export.engines import engine_table, sample_inputs
-from export.ensemble import complete_config, ensemble_inputs
 from export.facts import read_facts
 from export.repository import SOURCE
+from export.triton_configs import complete_config, ensemble_inputs
 
 
 @pytest.fixture(scope="module")

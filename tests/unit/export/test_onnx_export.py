@@ -10,7 +10,7 @@ from export.engines import ROWS, Engine, Tensor, engine_table
 from export.errors import ParityError
 from export.facts import read_facts
 from export.networks.build import build_network
-from export.onnx_export import _CastAtBorder, export_onnx
+from export.onnx_export import _CastAtSignature, export_onnx
 from export.parity import TOLERANCE, check_module, open_session
 from export.precision import Precision, Precisions
 from export.repository import Export
@@ -38,8 +38,8 @@ def test_a_network_is_exported_in_the_precision_asked_for(checkpoint, tmp_path, 
     graph = onnx.load(tmp_path / "model.onnx").graph
     expected = {Precision.FP16: onnx.TensorProto.FLOAT16, Precision.BF16: onnx.TensorProto.BFLOAT16}[precision]
     assert expected in {tensor.data_type for tensor in graph.initializer}
-    border = onnx.TensorProto.FLOAT16 if precision is Precision.FP16 else onnx.TensorProto.FLOAT
-    assert graph.input[0].type.tensor_type.elem_type == border
+    expected_io = onnx.TensorProto.FLOAT16 if precision is Precision.FP16 else onnx.TensorProto.FLOAT
+    assert graph.input[0].type.tensor_type.elem_type == expected_io
 
 
 def test_no_file_names_the_folders_of_the_machine_that_exported_it(checkpoint, tmp_path):
@@ -56,8 +56,8 @@ def test_no_file_names_the_folders_of_the_machine_that_exported_it(checkpoint, t
 def test_a_timestep_is_not_rounded_to_bf16():
     tensors = (Tensor("sample", (ROWS, 4)), Tensor("timestep", (ROWS, 1), "float32"))
     step = Engine("step", tensors, tensors)
-    border = _CastAtBorder(lambda *inputs: inputs, step, torch.bfloat16, torch.float32)
-    _, timestep = border(torch.zeros(1, 4), torch.tensor([[981.0]]))
+    cast = _CastAtSignature(lambda *inputs: inputs, step, torch.bfloat16, torch.float32)
+    _, timestep = cast(torch.zeros(1, 4), torch.tensor([[981.0]]))
     assert timestep.item() == 981
 
 

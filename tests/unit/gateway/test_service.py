@@ -21,7 +21,7 @@ from insta_depth.testing import PICTURE, AsyncFakeTransport
 from insta_depth_gateway.accounts import Account, Ledger, connect, migrate
 from insta_depth_gateway.accounts.asynchronous import AsyncLedger
 from insta_depth_gateway.errors import AccountsUnavailable, Busy, NotEnoughCredits, Unauthorized
-from insta_depth_gateway.metrics import Metrics
+from insta_depth_gateway.observability import Metrics
 from insta_depth_gateway.service import GenerationService, Picture
 from insta_depth_gateway.settings import Settings
 

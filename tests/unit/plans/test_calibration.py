@@ -60,7 +60,7 @@ def test_modelopt_writes_fp8_and_keeps_the_border(
     import onnx
 
     from export.checkpoint import Checkpoint
-    from export.onnx_border import check_border
+    from export.onnx_signature import check_signature
     from export.precision import Precision, Precisions
     from export.repository import Export
 
@@ -73,6 +73,6 @@ def test_modelopt_writes_fp8_and_keeps_the_border(
     inputs = {name: rows if name == "timestep" else rows.astype(np.float16) for name, rows in recorded.items()}
     output = tmp_path / "fp8" / "model.onnx"
     quantize_fp8(tmp_path / "fp16" / "identitynet" / "1" / "model.onnx", inputs, output)
-    check_border(export.table["identitynet"], output)
+    check_signature(export.table["identitynet"], output)
     types = {tensor.data_type for tensor in onnx.load(output).graph.initializer}
     assert onnx.TensorProto.FLOAT8E4M3FN in types

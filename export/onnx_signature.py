@@ -1,4 +1,4 @@
-"""Whether an ONNX file has the border that the engine table promises, and nothing that TensorRT cannot take."""
+"""Whether an ONNX file has the signature that the engine table promises, and nothing that TensorRT cannot take."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,19 +16,19 @@ DTYPES = frozenset(
 """Element types that TensorRT 10 and 11 know; doubles, strings and complex numbers are not among them."""
 
 
-class BorderError(ExportError):
+class SignatureError(ExportError):
     """An ONNX file is not the engine that the table describes."""
 
 
-def check_border(engine: Engine, path: Path) -> None:
-    """Raise `BorderError` naming whatever differs from the table or is foreign to TensorRT; weights are not read."""
+def check_signature(engine: Engine, path: Path) -> None:
+    """Raise `SignatureError` naming whatever differs from the table or is foreign to TensorRT; weights are not read."""
     model = onnx.load(path, load_external_data=False)
-    faults = [*_border_faults(engine, model), *_foreign_types(model), *_foreign_operators(model)]
+    faults = [*_signature_faults(engine, model), *_foreign_types(model), *_foreign_operators(model)]
     if faults:
-        raise BorderError(f"{path}: " + "; ".join(faults))
+        raise SignatureError(f"{path}: " + "; ".join(faults))
 
 
-def _border_faults(engine: Engine, model: onnx.ModelProto) -> Iterator[str]:
+def _signature_faults(engine: Engine, model: onnx.ModelProto) -> Iterator[str]:
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     for kind, values, tensors in (

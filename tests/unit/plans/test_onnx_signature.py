@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from export.engines import Engine, engine_table
 from export.facts import load_facts
-from export.onnx_border import BorderError, check_border
+from export.onnx_signature import SignatureError, check_signature
 from export.repository import FACTS
 
 
@@ -20,7 +20,7 @@ def table(miniature_repository: Path) -> dict[str, Engine]:
 
 def test_every_exported_engine_is_as_the_table_says(table: dict[str, Engine], miniature_repository: Path) -> None:
     for name, engine in table.items():
-        check_border(engine, miniature_repository / name / "1" / "model.onnx")
+        check_signature(engine, miniature_repository / name / "1" / "model.onnx")
 
 
 def renamed_output(model: onnx.ModelProto) -> None:
@@ -68,5 +68,5 @@ def test_what_differs_is_named(
     model = onnx.load(miniature_repository / "identity_projector" / "1" / "model.onnx")
     damage(model)
     onnx.save(model, tmp_path / "model.onnx")
-    with pytest.raises(BorderError, match=message):
-        check_border(table["identity_projector"], tmp_path / "model.onnx")
+    with pytest.raises(SignatureError, match=message):
+        check_signature(table["identity_projector"], tmp_path / "model.onnx")
