@@ -1,4 +1,4 @@
-"""What is made once for a set of networks and kept: inputs, the answer to hold rows against, ONNX files, plans."""
+"""Made once for a set of networks and kept: inputs, the answer that rows are compared with, ONNX files, plans."""
 
 import os
 import shutil

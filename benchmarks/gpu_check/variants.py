@@ -22,7 +22,7 @@ Load = Callable[[Options], Mapping[str, Network]]
 
 
 def measure_limit(options: Options) -> Measured:
-    """What this chip can do, on paper and now; and the answer that the other rows are held against."""
+    """What this chip can do, on paper and now; and the answer that the other rows are compared with."""
     make_reference(options)
     measured: Measured = {"matmul_tflops": measured_tflops(options.torch_device, options.float_type.torch_dtype)}
     if not options.is_on_gpu:

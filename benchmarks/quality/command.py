@@ -72,7 +72,7 @@ def _measure(server: LocalTriton, looker: Looker, cases: Sequence[Case], setting
 
 def _enough(text: str) -> int:
     if int(text) <= OTHERS:
-        raise argparse.ArgumentTypeError(f"{text} cases are too few: each face is held against {OTHERS} others'")
+        raise argparse.ArgumentTypeError(f"{text} cases are too few: each face is compared with {OTHERS} others'")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""What can be read off a picture and held against what was asked for."""
+"""What can be measured in a picture and compared with what was asked for."""
 
 from dataclasses import dataclass
 

@@ -36,7 +36,7 @@ def add(commands: Commands) -> None:
         metavar="PATH[:SCALE]",
         help="fuse it into the base; repeatable",
     )
-    onnx.add_argument("--no-verify", action="store_true", help="don't hold the engines against their modules")
+    onnx.add_argument("--no-verify", action="store_true", help="don't compare the engines with their modules")
     for part in _PARTS:
         onnx.add_argument(f"--{part}", type=Path, metavar="DIR", help=f"instead of DIR/{part}")
     onnx.set_defaults(run=run)

@@ -1,1 +1,1 @@
-"""Holding one way of running a repository against another: each engine, then whole pictures."""
+"""Comparing two ways of running a repository: each engine, then whole pictures."""

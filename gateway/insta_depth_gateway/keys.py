@@ -39,7 +39,7 @@ def add_keys(commands: Any) -> None:
     create.add_argument("--credits", default="0", metavar="N", help="what it starts with (default: %(default)s)")
     create.add_argument("--rate-limit", metavar="N", help="requests a minute, 0: any number (default: the gateway's)")
     create.add_argument("-q", "--quiet", action="store_true", help="print the secret and nothing else")
-    listing = _add(actions, "list", _list, "show every key's books")
+    listing = _add(actions, "list", _list, "show every key's balance")
     listing.add_argument("--json", action="store_true", help="as JSON; amounts are exact, in quotes")
     add_credits = _add(actions, "add-credits", _add_credits, "add credits to a key")
     add_credits.add_argument("key", metavar="KEY", help="its name or prefix")

@@ -46,10 +46,10 @@ class Cluster(ThreadingHTTPServer):
 
     def write_kubeconfig(self, path: Path) -> None:
         """Point ``kubectl`` here."""
-        here = {"name": "toy", "cluster": {"server": f"http://127.0.0.1:{self.server_port}"}}
-        context = {"name": "toy", "context": {"cluster": "toy", "user": "toy"}}
-        users = [{"name": "toy", "user": {}}]
-        config = {"clusters": [here], "contexts": [context], "users": users, "current-context": "toy"}
+        here = {"name": "fake", "cluster": {"server": f"http://127.0.0.1:{self.server_port}"}}
+        context = {"name": "fake", "context": {"cluster": "fake", "user": "fake"}}
+        users = [{"name": "fake", "user": {}}]
+        config = {"clusters": [here], "contexts": [context], "users": users, "current-context": "fake"}
         path.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **config}))
 
     def made(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The pages' commands, typed as they stand there, to a ``kubectl`` that talks to a toy of an API server."""
+"""The pages' commands, run as they stand there, with ``kubectl`` against a fake API server."""
 
 import os
 import re
@@ -41,23 +41,23 @@ def own_overlays(in_bucket):
 
 
 @pytest.fixture
-def toy():
+def fake_server():
     with cluster() as running:
         yield running
 
 
 @pytest.fixture
-def kubectl(tmp_path, toy):
+def kubectl(tmp_path, fake_server):
     """Run a line of a page in a folder with our manifests and a filled-in secret."""
     if not shutil.which("kubectl"):
         pytest.skip("kubectl is not installed")
     shutil.copytree(KUBERNETES, tmp_path / "deploy" / "kubernetes")
     shutil.copy(KUBERNETES / "secret.example.yaml", tmp_path / "secret.yaml")
-    toy.write_kubeconfig(tmp_path / "kubeconfig")
+    fake_server.write_kubeconfig(tmp_path / "kubeconfig")
     environment = os.environ | {"KUBECONFIG": str(tmp_path / "kubeconfig"), "HOME": str(tmp_path)}
 
     def run(line):
-        # The toy has no schemas; test_kubernetes_manifests.py holds every object against Kubernetes' own.
+        # The fake has no schemas; test_kubernetes_manifests.py compares every object with Kubernetes' own.
         line += " --validate=false" if line.startswith("kubectl apply") else ""
         return subprocess.run(
             line.split(), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=20, check=True
@@ -75,31 +75,31 @@ def write(kustomizations, folder):
 @pytest.mark.parametrize(
     ("page", "in_bucket"), [("docs/gpu.md", False), (PAGE, False), (PAGE, True)], ids=["gpu.md", "page", "page, bucket"]
 )
-def test_typed_one_after_the_other_no_line_waits_for_a_later_one(page, in_bucket, tmp_path, kubectl, toy):
-    """A Job of the toy is complete once all that its pods refer to is there, and ``kubectl wait`` waits for it."""
+def test_run_one_after_the_other_no_line_waits_for_a_later_one(page, in_bucket, tmp_path, kubectl, fake_server):
+    """A Job of the fake is complete once all that its pods refer to is there, and ``kubectl wait`` waits for it."""
     write(own_overlays(in_bucket), tmp_path)
     waited = 0
     for line in lines_of(page):
-        before = toy.made()
+        before = fake_server.made()
         said = kubectl(line)
         if " wait " in line:
             assert said.count("condition met") == 1
             waited += 1
         if line.startswith("kubectl apply") and "component=engines" in line:
-            new = [name for name in toy.made() if name not in before]
+            new = [name for name in fake_server.made() if name not in before]
             assert new == ["Job/engines"]  # and no server that would hold the GPU
     assert waited == 2
-    made = list(toy.objects.values())
+    made = list(fake_server.objects.values())
     for name in ("gateway", "triton"):
         (deployment,) = deployments(made, name)
-        assert toy.missing(deployment) == []
+        assert fake_server.missing(deployment) == []
         (container,) = pod(deployment)["spec"]["containers"]
         assert container["image"].startswith("registry.example/") == (page == PAGE)
     buckets = [each["data"] for each in made if each["metadata"]["name"].startswith("insta-depth-bucket-")]
     assert buckets == ([{"bucket": "mine", "region": "eu-central-1"}] if in_bucket else [])
 
 
-def test_a_job_whose_secret_is_not_there_would_be_waited_for(kubectl, toy, tmp_path):
+def test_a_job_whose_secret_is_not_there_would_be_waited_for(kubectl, fake_server, tmp_path):
     """Or else the test above could not fail."""
     write(own_overlays(in_bucket=True), tmp_path)
     waiting = "kubectl -n insta-depth wait --for=condition=complete job/weights --timeout=1s"

@@ -106,7 +106,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def accounts(database_url: str) -> Iterator[Ledger]:
-    """The ledger in a database, for making keys and reading books."""
+    """The ledger in a database, for making keys and reading balances."""
     engine = connect(database_url)
     migrate(engine)
     ledger = Ledger(engine)
@@ -122,7 +122,7 @@ def make_key(database_url: str, name: str, credits: int | str = 1000, rate_limit
         return ledger.create_key(name, Decimal(credits), rate_limit)[1]
 
 
-def books(database_url: str, name: str) -> AccountSummary:
-    """Return the books of one key."""
+def account_of(database_url: str, name: str) -> AccountSummary:
+    """Return the account of one key."""
     with accounts(database_url) as ledger:
         return next(summary for summary in ledger.summaries() if summary.name == name)

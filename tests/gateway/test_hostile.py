@@ -13,7 +13,7 @@ import pytest
 import requests
 from PIL import Image
 
-from tests.gateway.live import LiveGateway, books, make_key
+from tests.gateway.live import LiveGateway, account_of, make_key
 
 PATH = "/v1/insta-depth"
 JSON = "application/json"
@@ -28,7 +28,7 @@ def secret(gateway: LiveGateway) -> str:
 def _nothing_is_lost(gateway: LiveGateway, secret: str):
     yield
     assert requests.get(f"{gateway.url}/readyz").status_code == 200
-    after = books(gateway.database_url, "hostile")
+    after = account_of(gateway.database_url, "hostile")
     assert (after.balance, after.held, after.spent) == (1000, 0, 0)
 
 

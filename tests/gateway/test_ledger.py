@@ -50,8 +50,8 @@ def hold(ledger: Ledger, account: Account, price: str = "1") -> str:
     return reservation
 
 
-def books(ledger: Ledger) -> AccountSummary:
-    """Return the only key's books, which must add up."""
+def account_of(ledger: Ledger) -> AccountSummary:
+    """Return the only key's account, whose figures must add up."""
     (summary,) = ledger.summaries()
     assert summary.deposited == summary.balance + summary.held + summary.spent
     return summary
@@ -59,7 +59,7 @@ def books(ledger: Ledger) -> AccountSummary:
 
 def places(ledger: Ledger) -> tuple[str, str, str]:
     """Return balance, held and spent."""
-    summary = books(ledger)
+    summary = account_of(ledger)
     return str(summary.balance), str(summary.held), str(summary.spent)
 
 
@@ -69,13 +69,13 @@ def test_a_reservation_is_held_then_spent(ledger: Ledger, account: Account) -> N
     assert places(ledger) == ("7.5", "2.5", "0")
     assert ledger.spend(reservation)
     assert places(ledger) == ("7.5", "0", "2.5")
-    assert books(ledger).requests == 1
+    assert account_of(ledger).requests == 1
 
 
 def test_what_is_given_back_is_in_the_balance_again(ledger: Ledger, account: Account) -> None:
     assert ledger.give_back(hold(ledger, account))
     assert places(ledger) == ("10", "0", "0")
-    assert books(ledger).requests == 0
+    assert account_of(ledger).requests == 0
 
 
 @pytest.mark.parametrize("first", ["spend", "give_back"])
@@ -83,9 +83,9 @@ def test_what_is_given_back_is_in_the_balance_again(ledger: Ledger, account: Acc
 def test_a_closed_reservation_stays_as_it_is(ledger: Ledger, account: Account, first: str, second: str) -> None:
     reservation = hold(ledger, account)
     assert getattr(ledger, first)(reservation)
-    before = books(ledger)
+    before = account_of(ledger)
     assert not getattr(ledger, second)(reservation)
-    assert books(ledger) == before
+    assert account_of(ledger) == before
 
 
 def test_a_price_above_the_balance_is_refused_with_both_named(ledger: Ledger, account: Account) -> None:
@@ -164,8 +164,8 @@ def test_revoking_again_keeps_the_first_time(ledger: Ledger, account: Account, c
     first = int(clock.now_s)
     ledger.revoke("me")
     clock.now_s += 5
-    ledger.revoke(books(ledger).prefix)
-    assert books(ledger).revoked_at == first
+    ledger.revoke(account_of(ledger).prefix)
+    assert account_of(ledger).revoked_at == first
 
 
 def test_what_a_revoked_key_holds_can_be_closed(ledger: Ledger, account: Account) -> None:
@@ -253,7 +253,7 @@ def test_a_rate_limit_that_cannot_be_is_refused(ledger: Ledger, limit: int) -> N
 def test_a_name_is_taken_once(ledger: Ledger, account: Account) -> None:
     with pytest.raises(KeyRefused, match="name: 'me' is taken"):
         ledger.create_key("me", Decimal(1))
-    assert books(ledger).deposited == 10
+    assert account_of(ledger).deposited == 10
 
 
 @pytest.mark.parametrize("key", ["nobody", "", "\0", "\udcff"])
@@ -265,14 +265,14 @@ def test_a_key_that_is_not_there_is_said(ledger: Ledger, account: Account, key: 
 
 
 def test_a_key_is_named_by_its_prefix_too(ledger: Ledger, account: Account) -> None:
-    assert ledger.add_credits(books(ledger).prefix, Decimal(1)) == 11
+    assert ledger.add_credits(account_of(ledger).prefix, Decimal(1)) == 11
 
 
 def test_a_limit_of_its_own_comes_with_the_account(ledger: Ledger) -> None:
     account, secret = ledger.create_key("me", rate_limit_per_minute=30)
     assert account.rate_limit_per_minute == 30
     assert ledger.find(secret) == account
-    assert books(ledger).rate_limit_per_minute == 30
+    assert account_of(ledger).rate_limit_per_minute == 30
 
 
 def test_reading_does_not_wait_for_whoever_writes(ledger: Ledger, engine: Engine, account: Account) -> None:

@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from deploy.local.server import LocalTriton
-from tests.gateway.live import LiveGateway, books, make_key
+from tests.gateway.live import LiveGateway, account_of, make_key
 from tests.watching import metric, wait_until
 
 PATH = "/v1/insta-depth"
@@ -101,15 +101,15 @@ def under_load(gateway: LiveGateway, secret: str, body: dict[str, Any], callers:
 
 
 def settled(database_url: str, name: str) -> Any:
-    """Wait until nothing is held and return the books, which must add up all the time."""
+    """Wait until nothing is held and return the account, whose figures must add up all the time."""
 
     def nothing_is_held() -> bool:
-        now = books(database_url, name)
+        now = account_of(database_url, name)
         assert now.deposited == now.balance + now.held + now.spent
         return now.held == 0
 
     wait_until(nothing_is_held, timeout_s=5 * LEASE_S)
-    return books(database_url, name)
+    return account_of(database_url, name)
 
 
 @pytest.mark.parametrize("path", [PATH, f"{PATH}/stream"])
@@ -118,7 +118,7 @@ def test_a_caller_who_hangs_up_ends_the_work_and_pays_nothing(gateway, server, b
     secret = make_key(gateway.database_url, name)
     with raw_request(gateway, path, secret, body | {"num_inference_steps": 100}):
         wait_until(lambda: in_flight(server) == 1, timeout_s=30)
-        assert books(gateway.database_url, name).held == 11
+        assert account_of(gateway.database_url, name).held == 11
     wait_until(lambda: in_flight(server) == 0, timeout_s=5)
     after = settled(gateway.database_url, name)
     assert (after.balance, after.spent) == (1000, 0)
@@ -155,9 +155,9 @@ def test_what_a_killed_gateway_held_is_returned_by_another(gateways, server, dat
     secret = make_key(database_url, "me")
     first, second = gateways
     with raw_request(first, PATH, secret, body | {"num_inference_steps": 100}):
-        wait_until(lambda: books(database_url, "me").held > 0, timeout_s=30)
+        wait_until(lambda: account_of(database_url, "me").held > 0, timeout_s=30)
         first.kill()
-        assert books(database_url, "me").held == 11
+        assert account_of(database_url, "me").held == 11
         assert settled(database_url, "me").balance == 1000
     assert metric(f"{second.url}/metrics", "insta_depth_gateway_reservations_expired_total") == 1
 
@@ -178,7 +178,7 @@ def test_a_lease_is_renewed_while_its_request_runs(tmp_path, server, body):
         started_s = time.monotonic()
         assert list(threads.map(call, range(4))) == [200] * 4
         assert time.monotonic() - started_s > LEASE_S + 1, "too quick to show anything: raise the number of requests"
-        assert books(url, "me").spent == 44
+        assert account_of(url, "me").spent == 44
 
 
 def test_a_stop_finishes_what_is_in_flight(tmp_path, server, body):
@@ -188,7 +188,7 @@ def test_a_stop_finishes_what_is_in_flight(tmp_path, server, body):
         answer = threads.submit(
             requests.post, gateway.url + PATH, json=body | {"num_inference_steps": 60}, headers={"x-api-key": secret}
         )
-        wait_until(lambda: books(url, "me").held > 0, timeout_s=30)
+        wait_until(lambda: account_of(url, "me").held > 0, timeout_s=30)
         assert gateway.stop() == 0
         assert answer.result().status_code == 200
-    assert (books(url, "me").spent, books(url, "me").held) == (7, 0)
+    assert (account_of(url, "me").spent, account_of(url, "me").held) == (7, 0)

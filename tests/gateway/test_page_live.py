@@ -9,7 +9,7 @@ import requests
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from deploy.local.server import LocalTriton
-from tests.gateway.live import LiveGateway, books, make_key
+from tests.gateway.live import LiveGateway, account_of, make_key
 from tests.watching import metric, wait_until
 
 CHROMIUM = shutil.which("chromium")
@@ -59,7 +59,7 @@ def form(browser: Browser, gateway: LiveGateway, miniature_checkpoint: Path, nam
 def test_a_picture_is_shown_and_paid_for(form, gateway, name):
     form.get_by_role("button", name="Generate").click()
     expect(form.get_by_text("98 credits")).to_be_visible(timeout=PATIENT_MS)
-    wait_until(lambda: books(gateway.database_url, name).spent == 2, timeout_s=30)
+    wait_until(lambda: account_of(gateway.database_url, name).spent == 2, timeout_s=30)
     with form.expect_download() as download:
         form.get_by_text("Download", exact=True).click()
     assert Path(download.value.path()).read_bytes().startswith(b"\xff\xd8")
@@ -77,11 +77,11 @@ def test_work_that_is_left_ends_and_costs_nothing(form, gateway, server, name, h
     form.locator("input[type=number]").first.fill("100")
     form.get_by_role("button", name="Generate").click()
     expect(form.get_by_text("of 100")).to_be_visible(timeout=PATIENT_MS)
-    assert books(gateway.database_url, name).held == 11
+    assert account_of(gateway.database_url, name).held == 11
     form.close() if how == "tab closed" else form.get_by_role("button", name="Cancel").click()
     wait_until(lambda: metric(server.metrics_url, "insta_depth_requests_in_flight") == 0, timeout_s=30)
-    wait_until(lambda: books(gateway.database_url, name).held == 0, timeout_s=30)
-    assert books(gateway.database_url, name).balance == 100
+    wait_until(lambda: account_of(gateway.database_url, name).held == 0, timeout_s=30)
+    assert account_of(gateway.database_url, name).balance == 100
 
 
 def test_a_stop_does_not_wait_for_an_open_page(server, tmp_path, browser):

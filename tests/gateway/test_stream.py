@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.gateway.live import LiveGateway, books, make_key
+from tests.gateway.live import LiveGateway, account_of, make_key
 from tests.unit.client.triton_lookalike import TritonLookalike
 from tests.watching import metric, wait_until
 
@@ -69,8 +69,8 @@ def test_closing_after_a_step_ends_the_work_and_costs_nothing(gateway, server, b
     with requests.post(gateway.url + PATH, json=long, headers=headers, stream=True) as answer:
         assert next(answer.iter_lines()) == b"event: progress"
     wait_until(lambda: metric(server.metrics_url, "insta_depth_requests_in_flight") == 0, timeout_s=5)
-    wait_until(lambda: books(gateway.database_url, name).held == 0, timeout_s=5)
-    assert books(gateway.database_url, name).balance == 1000
+    wait_until(lambda: account_of(gateway.database_url, name).held == 0, timeout_s=5)
+    assert account_of(gateway.database_url, name).balance == 1000
 
 
 def test_a_failure_on_the_way_is_an_event_and_costs_nothing(tmp_path, body):
@@ -82,7 +82,7 @@ def test_a_failure_on_the_way_is_an_event_and_costs_nothing(tmp_path, body):
         assert answer.status_code == 200
         name, told = events(answer)[-1]
         assert (name, told["code"]) == ("error", "INTERNAL")
-        assert (books(url, "me").balance, books(url, "me").held) == (1000, 0)
+        assert (account_of(url, "me").balance, account_of(url, "me").held) == (1000, 0)
     finally:
         lookalike.stop()
 
@@ -94,8 +94,8 @@ def dying(tmp_path: Path, body: dict[str, Any]) -> Iterator[tuple[TritonLookalik
     headers, endless = {"x-api-key": make_key(url, "me")}, body | {"prompt": "slow"}
     with LiveGateway(lookalike.url, url, tmp_path / "log") as gateway:
         yield lookalike, lambda path: requests.post(gateway.url + path, json=endless, headers=headers, stream=True)
-        wait_until(lambda: books(url, "me").held == 0, timeout_s=30)
-        assert books(url, "me").balance == 1000
+        wait_until(lambda: account_of(url, "me").held == 0, timeout_s=30)
+        assert account_of(url, "me").balance == 1000
     lookalike.stop()
 
 

@@ -59,7 +59,7 @@ class Account:
 
 @dataclass(frozen=True)
 class AccountSummary:
-    """One key's books, in credits: ``deposited`` = ``balance`` + ``held`` + ``spent``."""
+    """One key's account, in credits: ``deposited`` = ``balance`` + ``held`` + ``spent``."""
 
     name: str
     prefix: str
@@ -121,14 +121,14 @@ class Ledger:
         return to_credits(row.balance)
 
     def revoke(self, key: str) -> None:
-        """Let the key with this name or prefix call no more; its books stay. Raises `KeyNotFound`."""
+        """Let the key with this name or prefix call no more; its account stays. Raises `KeyNotFound`."""
         revoked_at = func.coalesce(ApiKey.revoked_at, self._now)
         with self._engine.begin() as connection:
             if connection.execute(update(ApiKey).where(_named(key)).values(revoked_at=revoked_at)).rowcount == 0:
                 raise KeyNotFound(key)
 
     def summaries(self) -> list[AccountSummary]:
-        """Return the books of every key, oldest first."""
+        """Return the account of every key, oldest first."""
         with self._reading() as connection:
             rows = connection.execute(_SUMMARIES).all()
         return [
