@@ -12,6 +12,8 @@ import yaml
 from tests.conftest import ROOT
 
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
+SHARED_MEMORY_BYTES = int(2.6 * 2**30)
+"""The tensors of 8 requests at their largest and a step of 16 rows, × 1.5: an estimate (docs/kubernetes.md, Numbers)."""
 TARGETS = ("triton", "gateway", "export")
 
 

@@ -9,9 +9,8 @@ import pytest
 from insta_depth_gateway.settings import read_settings
 
 from deploy.docker import serve_triton
-from deploy.kubernetes import sizing
 from tests.conftest import ROOT
-from tests.deploy.container_files import compose, lineage, stages
+from tests.deploy.container_files import SHARED_MEMORY_BYTES, compose, lineage, stages
 
 
 def services() -> dict:
@@ -120,8 +119,7 @@ def test_triton_gets_one_gpu_and_memory_to_share():
     assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
     gibibytes = re.fullmatch(r"(\d+)gb", services()["triton"]["shm_size"])
     assert gibibytes
-    load = sizing.Load(max_requests=int(services()["triton"]["environment"]["INSTA_DEPTH_MAX_REQUESTS"]))
-    assert int(gibibytes[1]) * 2**30 >= sizing.shared_memory_bytes(load)
+    assert int(gibibytes[1]) * 2**30 >= SHARED_MEMORY_BYTES
 
 
 @pytest.mark.parametrize("name", ["triton", "gateway"])

@@ -7,12 +7,11 @@ from collections import Counter
 import kubernetes_validate
 import pytest
 import yaml
-from denoising import Settings as OrchestratorSettings
 from insta_depth._version import __version__
 from insta_depth_gateway.settings import Settings as GatewaySettings
 from insta_depth_gateway.settings import read_settings
 
-from deploy.kubernetes import sizing
+from tests.deploy.container_files import SHARED_MEMORY_BYTES
 from tests.deploy.kubernetes_manifests import (
     COMPONENTS,
     KUBERNETES,
@@ -40,6 +39,8 @@ API_VERSION = "1.32"
 """Of the schemas: kubectl's in the test's machine; what the manifests use has been there since 1.27."""
 CUSTOM = {"PodMonitor": "monitoring.coreos.com/v1", "PrometheusRule": "monitoring.coreos.com/v1"}
 """Kinds of the Prometheus operator, for which kubernetes-validate has no schema: looked at one by one below."""
+START_LIMIT_S = 4 * 168
+"""Four times what a full-size start takes by estimate (docs/kubernetes.md, Numbers)."""
 DNS_REMEMBERS_S = 30
 """CoreDNS as Kubernetes installs it: ``cache 30``, ``ttl 30``."""
 LARGEST = Rendering("overlays/many-gpus", ("fetch-urls", "prometheus-operator", "grafana"))
@@ -304,30 +305,14 @@ def test_a_bucket_takes_the_place_of_the_volume(tmp_path_factory):
 
 def test_shared_memory_is_large_enough_and_counted(overlay):
     for triton in deployments(overlay, "triton"):
-        read = environment(triton, container(triton))
-        settings = OrchestratorSettings.from_environment(read)
-        load = sizing.Load(settings.max_requests, settings.max_rows, settings.max_image_bytes)
         volumes = {each["name"]: each.get("emptyDir") for each in pod(triton)["spec"]["volumes"]}
         mounts = {each["mountPath"]: each["name"] for each in container(triton)["volumeMounts"]}
         shared_memory = volumes[mounts["/dev/shm"]]
         assert shared_memory["medium"] == "Memory"
-        assert in_bytes(shared_memory["sizeLimit"]) >= sizing.shared_memory_bytes(load)
-        # With the plans on their way, the processes, and what Triton itself takes: 12 + 4 + 8 GiB.
+        assert in_bytes(shared_memory["sizeLimit"]) >= SHARED_MEMORY_BYTES
+        # With the plans on their way, the processes, and what Triton itself takes: 13 + 4 + 7 GiB.
         memory = in_bytes(container(triton)["resources"]["limits"]["memory"])
         assert memory >= in_bytes(shared_memory["sizeLimit"]) + 24 * 2**30
-
-
-def test_the_sizes_are_computed_for_the_servers_defaults_and_grow_with_them():
-    settings = OrchestratorSettings()
-    assert sizing.Load() == sizing.Load(settings.max_requests, settings.max_rows, settings.max_image_bytes)
-    assert sizing.shared_memory_bytes(sizing.Load(max_requests=16)) > 1.5 * sizing.shared_memory_bytes()
-    on_device = sum(sizing.shared_memory_terms(sizing.Load(), steps_on_host=False).values())
-    assert on_device < sum(sizing.shared_memory_terms(sizing.Load()).values())
-
-
-def test_the_sizes_are_written_out(capsys):
-    assert sizing.main(["--requests", "4"]) == 0
-    assert "/dev/shm" in capsys.readouterr().out
 
 
 def seconds(probe):
@@ -337,7 +322,7 @@ def seconds(probe):
 def test_a_start_has_the_time_that_it_needs(objects):
     for triton in deployments(objects, "triton"):
         startup = container(triton)["startupProbe"]
-        assert seconds(startup) >= sizing.start_limit_s()
+        assert seconds(startup) >= START_LIMIT_S
         assert triton["spec"]["progressDeadlineSeconds"] > seconds(startup)
 
 
