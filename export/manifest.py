@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from insta_depth_shared.attributes import DEFAULTS
 from insta_depth_shared.manifest import (
-    Defaults,
     DepthFacts,
     FaceFacts,
     ImageFacts,
@@ -80,13 +80,13 @@ def make_manifest(
         scheduler=schedulers.config,
         schedulers=list(schedulers.offered),
         denoise_step_inputs={n: np.dtype(t.dtype or precision.io_dtype).name for n, t in inputs.items()},
-        defaults=Defaults(scheduler=schedulers.default),
+        defaults={**DEFAULTS, "scheduler": schedulers.default},
     )
 
 
 def offers(manifest: Manifest) -> dict[str, str]:
     """Return what clients ask of a checkpoint before a request, as ``parameters`` of the models that take requests."""
-    return {"schedulers": ", ".join(manifest.schedulers), "default_scheduler": manifest.defaults.scheduler}
+    return {"schedulers": ", ".join(manifest.schedulers), "default_scheduler": manifest.defaults["scheduler"]}
 
 
 def image_facts(facts: Facts, sides: Sides) -> ImageFacts:

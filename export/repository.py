@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from google.protobuf import text_format
 from transformers import AutoImageProcessor
-from tritonclient.grpc import model_config_pb2
 
 from insta_depth_shared.manifest import FILE_NAME as MANIFEST
 
@@ -33,7 +31,7 @@ from .preview import fit_preview
 from .schedulers import Schedulers, read_schedulers
 from .shapes import USUAL_ROWS, ProfileMaker
 from .triton_configs import NAME as ENSEMBLE
-from .triton_configs import complete_config, warmed_config
+from .triton_configs import complete_config, request_config, warmed_config
 
 SOURCE = Path(__file__).parent.parent / "model_repository"
 SHARED = Path(__file__).parent.parent / "insta_depth_shared"
@@ -216,7 +214,8 @@ class Export:
                 folder = _copy_python_model(source, self.output / source.name)
                 manifest.save(folder)
         for name in TAKING_REQUESTS:
-            add_parameters(self.output / name / "config.pbtxt", offers(manifest))
+            config = request_config(SOURCE / name / "config.pbtxt", offers(manifest))
+            (self.output / name / "config.pbtxt").write_text(config, encoding="utf-8")
         for name in ("tokenizer", "tokenizer_2"):
             _copy(self.checkpoint.base / name, self.output / "prompt_encoder" / VERSION / name)
         processor = self.output / "insta_depth_stream" / VERSION / "depth_processor"
@@ -227,15 +226,6 @@ class Export:
         config = complete_config(SOURCE / ENSEMBLE / "config.pbtxt", self.table, self.precisions.most.io_dtype)
         (ensemble / "config.pbtxt").write_text(config, encoding="utf-8")
         save_facts(self.facts, self.output / FACTS)
-
-
-def add_parameters(config: Path, parameters: Mapping[str, str]) -> None:
-    """Add ``parameters`` to a model's ``config.pbtxt``; Triton tells them to whoever asks for the model's config."""
-    added = model_config_pb2.ModelConfig()
-    for name, value in parameters.items():
-        added.parameters[name].string_value = value
-    text = config.read_text(encoding="utf-8")
-    config.write_text(f"{text}\n{text_format.MessageToString(added)}", encoding="utf-8")
 
 
 def _copy_python_model(source: Path, target: Path) -> Path:

@@ -15,11 +15,12 @@ from denoising.parametrisation import EdmTraining, Training, prediction_of, trai
 from denoising.schedulers import CHECKPOINT, SCHEDULERS, SDXL_SAMPLING, build_scheduler, most_steps, prepare_scheduler
 from denoising.trajectory import Trajectory
 
-from insta_depth_shared.manifest import Defaults
+from insta_depth_shared.attributes import DEFAULTS
 
 from .errors import CheckpointError
 
-STEP_COUNTS = (4, Defaults.num_inference_steps, 100)
+USUAL_STEPS = DEFAULTS["num_inference_steps"]
+STEP_COUNTS = (4, USUAL_STEPS, 100)
 """The fewest, the default and the most steps of a request."""
 END_TOLERANCE = 0.1
 """Of the clean latents' deviation. Published samplers may leave the noise of the first timestep: 0.03 for SDXL's."""
@@ -116,8 +117,8 @@ def _try(name: str, config: Mapping[str, Any], training: Training) -> None:
     """Raise `Misfit` unless ``name`` leads a network that knows the picture to it."""
     with _misfits():
         maximum = most_steps(build_scheduler(name, config))
-        if maximum < Defaults.num_inference_steps:
-            raise Misfit(f"it takes {maximum} steps at most, and {Defaults.num_inference_steps} are the default")
+        if maximum < USUAL_STEPS:
+            raise Misfit(f"it takes {maximum} steps at most, and {USUAL_STEPS} are the default")
         for steps in STEP_COUNTS:
             scheduler = prepare_scheduler(name, min(steps, maximum), config)
             _follow(scheduler, training)

@@ -1,4 +1,4 @@
-"""What export completes in ``config.pbtxt``: the ``denoise_step`` ensemble, and a warm-up request of each engine.
+"""What export completes in ``config.pbtxt``: the ensemble, a request's inputs, and a warm-up request of each engine.
 
 The ensemble is identitynet ∥ controlnet_depth → unet, wired inside the server.
 
@@ -12,6 +12,8 @@ import numpy as np
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import np_to_triton_dtype
+
+from insta_depth_shared.attributes import ATTRIBUTES
 
 from .engines import Axis, Engine, Tensor, step_engine_names
 
@@ -51,6 +53,20 @@ def complete_config(source: Path, table: Mapping[str, Engine], io_dtype: np.dtyp
     config.output.add(name=OUTPUT, data_type=triton_type(noise, io_dtype), dims=triton_dims(noise))
     for name in step_engine_names():
         _add_step(config, name, table[name])
+    return text_format.MessageToString(config)
+
+
+def request_config(source: Path, parameters: Mapping[str, str]) -> str:
+    """Return ``source`` with an input for each attribute, and ``parameters``, which Triton tells to whoever asks.
+
+    Every input is optional, so that the model can name a required one that is missing.
+    """
+    config = text_format.Parse(source.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
+    for attribute in ATTRIBUTES:
+        data_type = model_config_pb2.DataType.Value(attribute.triton_type)
+        config.input.add(name=attribute.name, data_type=data_type, dims=[1], optional=True)
+    for name, value in parameters.items():
+        config.parameters[name].string_value = value
     return text_format.MessageToString(config)
 
 

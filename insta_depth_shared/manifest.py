@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .attributes import DEFAULTS
+
 FILE_NAME = "manifest.json"
 
 
@@ -70,25 +72,6 @@ class DepthFacts:
 
 
 @dataclass(frozen=True)
-class Defaults:
-    """Values of the attributes that a request leaves out."""
-
-    num_inference_steps: int = 10
-    guidance_scale: float = 3.0
-    seed: int = -1
-    base64: bool = True
-    ip_adapter_scale: float = 0.8
-    identitynet_scale: float = 0.8
-    depth_scale: float = 0.5
-    scheduler: str = "euler"
-    enhance_face_region: bool = True
-    pose_without_face: str = "error"
-    output_format: str = "jpeg"
-    output_quality: int = 95
-    preview: bool = False
-
-
-@dataclass(frozen=True)
 class Manifest:
     """The whole file. ``precision`` is the engines' float type: fp32, fp16 or bf16."""
 
@@ -106,7 +89,8 @@ class Manifest:
     """The tensors that the ``denoise_step`` ensemble takes: name → numpy dtype."""
     max_rows: int = 16
     """Rows that the engines of ``denoise_step`` take in one call."""
-    defaults: Defaults = field(default_factory=Defaults)
+    defaults: dict[str, Any] = field(default_factory=DEFAULTS.copy)
+    """Values of the attributes that a request leaves out."""
     depth: DepthFacts = field(default_factory=DepthFacts)
 
     def save(self, folder: Path) -> None:
@@ -122,7 +106,6 @@ class Manifest:
             "latents": LatentFacts,
             "text": TextFacts,
             "face": FaceFacts,
-            "defaults": Defaults,
             "depth": DepthFacts,
         }
         return cls(**content | {name: part(**content[name]) for name, part in parts.items() if name in content})

@@ -84,7 +84,7 @@ def _pictures(options: argparse.Namespace, reference: Side, tested: Side, consol
         "prompt": options.prompt,
         "face_image": options.face.read_bytes(),
         "pose_image": options.pose.read_bytes(),
-        "num_inference_steps": manifest(tested.repository).defaults.num_inference_steps,
+        "num_inference_steps": manifest(tested.repository).defaults["num_inference_steps"],
     }
     requests = {f"seed {seed}": {**attributes, "seed": seed} for seed in range(options.seeds)}
     with console.status("making pictures"):

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from denoising.request import ATTRIBUTES, Attribute
 from insta_depth_gateway.body import GenerationBody
 from insta_depth_gateway.settings import PREFIX, Settings
 
-from insta_depth_shared.manifest import Defaults
+from insta_depth_shared.attributes import ATTRIBUTES, DEFAULTS, Attribute
 
 PROPERTIES = GenerationBody.model_json_schema()["properties"]
-DOCUMENTED = ("num_inference_steps", "guidance_scale", "seed", "base64")
+DOCUMENTED = [row.name for row in ATTRIBUTES if row.is_documented and row.default is not None]
 PAGE = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text()
 
 
@@ -30,9 +29,14 @@ def test_an_attribute_takes_what_the_server_takes(attribute: Attribute):
     assert kind.get("multipleOf", 1) == attribute.multiple
 
 
+def test_extensions_say_so_and_documented_attributes_do_not():
+    extensions = {name for name, kind in PROPERTIES.items() if kind["description"].startswith("Extension: ")}
+    assert extensions == {row.name for row in ATTRIBUTES if not row.is_documented}
+
+
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_documented_defaults_are_the_servers(name: str):
-    assert PROPERTIES[name]["default"] == getattr(Defaults(), name)
+    assert PROPERTIES[name]["default"] == DEFAULTS[name]
 
 
 def test_every_setting_is_on_the_page_with_its_default():

@@ -5,12 +5,11 @@ import shlex
 from pathlib import Path
 
 import pytest
-from denoising.request import ATTRIBUTES
 from denoising.schedulers import SCHEDULERS
 from insta_depth._cli import _parser as client_parser
 
 from export.__main__ import _parser as export_parser
-from insta_depth_shared.manifest import Defaults
+from insta_depth_shared.attributes import ATTRIBUTES, DEFAULTS
 
 ROOT = Path(__file__).parents[2]
 README, API, GPU = ((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/api.md", "docs/gpu.md"))
@@ -40,9 +39,12 @@ def test_documented_ranges_are_the_servers(attribute):
     assert (float(low.replace("−", "-")), float(high)) == (attribute.minimum, attribute.maximum)
 
 
-@pytest.mark.parametrize("name", ["num_inference_steps", "guidance_scale", "seed", "ip_adapter_scale", "depth_scale"])
-def test_documented_defaults_are_the_manifests(name):
-    assert float(_rows()[name][2].replace("−", "-")) == getattr(Defaults(), name)
+NUMBERS = [row.name for row in ATTRIBUTES if row.kind in ("whole", "number") and row.default is not None]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_documented_defaults_are_the_servers(name):
+    assert float(_rows()[name][2].replace("−", "-")) == DEFAULTS[name]
 
 
 def test_every_scheduler_is_documented():

@@ -56,7 +56,7 @@ def test_the_server_tells_what_the_checkpoint_offers(client, miniature_repositor
     manifest = Manifest.load(miniature_repository / "insta_depth_stream" / "1")
     told = client.capabilities()
     assert told.schedulers == tuple(manifest.schedulers)
-    assert told.default_scheduler == manifest.defaults.scheduler
+    assert told.default_scheduler == manifest.defaults["scheduler"]
 
 
 def test_the_same_request_gives_the_same_picture(make, base):

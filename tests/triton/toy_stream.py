@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from export.triton_configs import request_config
+
 STEP_S = 0.1
 ROOT = Path(__file__).parents[2]
 
@@ -59,7 +61,7 @@ def make(folder: Path) -> Path:
     """Write the repository into ``folder``: the real model's configuration over another model."""
     version = folder / "insta_depth_stream" / "1"
     version.mkdir(parents=True)
-    config = (ROOT / "model_repository" / "insta_depth_stream" / "config.pbtxt").read_text()
+    config = request_config(ROOT / "model_repository" / "insta_depth_stream" / "config.pbtxt", {})
     (version.parent / "config.pbtxt").write_text(config)
     (version / "model.py").write_text(f"STEP_S = {STEP_S}\n{_MODEL}")
     return folder

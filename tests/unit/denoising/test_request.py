@@ -3,8 +3,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from denoising import ATTRIBUTES, Settings, parse
+from denoising import Settings, parse
 
+from insta_depth_shared.attributes import ATTRIBUTES
 from insta_depth_shared.errors import InstaDepthError, InvalidInput
 from insta_depth_shared.manifest import ImageFacts
 from tests.unit.denoising.fakes import make_manifest, make_tensors
@@ -29,7 +30,7 @@ def test_what_is_left_out_comes_from_the_manifest() -> None:
     assert request.negative_prompt is None
     assert request.seed == 7
     for name in ("num_inference_steps", "guidance_scale", "scheduler", "depth_scale", "base64", "output_format"):
-        assert getattr(request, name) == getattr(defaults, name)
+        assert getattr(request, name) == defaults[name]
 
 
 def test_every_given_value_arrives() -> None:

@@ -8,15 +8,13 @@ from .generation import Generated, Generation, Progress, ProgressListener
 from .loop import Denoising, denoise
 from .metrics import Metrics, TritonMetrics
 from .networks import Networks
-from .request import ATTRIBUTES, Attribute, GenerationRequest, parse
+from .request import GenerationRequest, parse
 from .schedulers import SCHEDULERS, prepare_scheduler
 from .settings import SettingError, Settings
 from .step_batcher import StepBatcher
 
 __all__ = [
-    "ATTRIBUTES",
     "SCHEDULERS",
-    "Attribute",
     "Conditioning",
     "Denoising",
     "DepthProcessor",

@@ -1,62 +1,20 @@
-"""One request: its attributes, what each may hold, and the one place that validates them."""
+"""One request, and the one place that validates its attributes."""
 
 import math
 import reprlib
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
+from insta_depth_shared.attributes import ATTRIBUTES, MAX_SEED, RANDOM_SEED, Attribute
 from insta_depth_shared.errors import InvalidInput, TooLarge
 from insta_depth_shared.manifest import ImageFacts, Manifest
-from insta_depth_shared.pictures import WRITABLE
 
 from .schedulers import SCHEDULERS
 from .settings import Settings
-
-MAX_SEED = 999_999_999_999_999
-RANDOM_SEED = -1
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """One input tensor of ``insta_depth`` and ``insta_depth_stream``, of a single element.
-
-    ``config.pbtxt``, the client and the documentation are checked against this table.
-    """
-
-    name: str
-    kind: Literal["text", "picture", "choice", "flag", "whole", "number"]
-    triton_type: str
-    is_required: bool = False
-    minimum: float = -math.inf
-    maximum: float = math.inf
-    choices: tuple[str, ...] = ()
-    multiple: int = 1
-
-
-ATTRIBUTES = (
-    Attribute("prompt", "text", "TYPE_STRING", is_required=True),
-    Attribute("negative_prompt", "text", "TYPE_STRING"),
-    Attribute("face_image", "picture", "TYPE_STRING", is_required=True),
-    Attribute("pose_image", "picture", "TYPE_STRING", is_required=True),
-    Attribute("num_inference_steps", "whole", "TYPE_INT32", minimum=4, maximum=100),
-    Attribute("guidance_scale", "number", "TYPE_FP32", minimum=1, maximum=15),
-    Attribute("seed", "whole", "TYPE_INT64", minimum=RANDOM_SEED, maximum=MAX_SEED),
-    Attribute("base64", "flag", "TYPE_BOOL"),
-    Attribute("ip_adapter_scale", "number", "TYPE_FP32", minimum=0, maximum=2),
-    Attribute("identitynet_scale", "number", "TYPE_FP32", minimum=0, maximum=2),
-    Attribute("depth_scale", "number", "TYPE_FP32", minimum=0, maximum=2),
-    Attribute("scheduler", "text", "TYPE_STRING"),  # the manifest says which names there are
-    Attribute("enhance_face_region", "flag", "TYPE_BOOL"),
-    Attribute("pose_without_face", "choice", "TYPE_STRING", choices=("error", "depth_only")),
-    Attribute("max_side", "whole", "TYPE_INT32", minimum=64, multiple=64),  # and the checkpoint's, see `_limited`
-    Attribute("output_format", "choice", "TYPE_STRING", choices=WRITABLE),
-    Attribute("output_quality", "whole", "TYPE_INT32", minimum=1, maximum=100),
-    Attribute("preview", "flag", "TYPE_BOOL"),
-)
 
 _DTYPE_KINDS = {"text": "OSU", "picture": "OSU", "choice": "OSU", "flag": "b", "whole": "iu", "number": "f"}
 
@@ -97,7 +55,7 @@ def parse(tensors: Mapping[str, np.ndarray], manifest: Manifest, settings: Setti
     """
     attributes = [_limited(item, manifest.image) for item in ATTRIBUTES]
     given = {item.name: _read(item, tensors[item.name]) for item in attributes if item.name in tensors}
-    values = {"negative_prompt": None, "max_side": manifest.image.max_side, **asdict(manifest.defaults), **given}
+    values = {"negative_prompt": None, "max_side": manifest.image.max_side, **manifest.defaults, **given}
     for item in ATTRIBUTES:
         if item.is_required and item.name not in values:
             raise InvalidInput(f"{item.name}: is required and missing")

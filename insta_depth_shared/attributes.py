@@ -1,0 +1,75 @@
+"""The attributes of a request, one row each.
+
+Export writes the inputs of both models that take requests from these rows, the manifest takes its defaults from them,
+and the orchestrator validates with them. Tests compare the client, the gateway and docs/api.md with them.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .pictures import WRITABLE
+
+MAX_SEED = 999_999_999_999_999
+RANDOM_SEED = -1
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One input tensor of ``insta_depth`` and ``insta_depth_stream``, of a single element.
+
+    ``default``: the value where a request leaves it out; None: there is none, or the checkpoint says, see ``parse``.
+    ``is_documented``: it belongs to the documented API; the others are extensions.
+    """
+
+    name: str
+    kind: Literal["text", "picture", "choice", "flag", "whole", "number"]
+    triton_type: str
+    about: str
+    default: Any = None
+    is_required: bool = False
+    is_documented: bool = False
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    choices: tuple[str, ...] = ()
+    multiple: int = 1
+
+
+def _documented(name: str, kind: Any, triton_type: str, about: str, default: Any = None, **limits: Any) -> Attribute:
+    return Attribute(name, kind, triton_type, about, default, is_documented=True, **limits)
+
+
+ATTRIBUTES = (
+    _documented("prompt", "text", "TYPE_STRING", "what to render", is_required=True),
+    _documented("face_image", "picture", "TYPE_STRING", "picture of the person", is_required=True),
+    _documented("pose_image", "picture", "TYPE_STRING", "picture whose pose the person takes", is_required=True),
+    _documented("negative_prompt", "text", "TYPE_STRING", "what to keep out"),
+    _documented("num_inference_steps", "whole", "TYPE_INT32", "denoising steps", 10, minimum=4, maximum=100),
+    _documented(
+        "guidance_scale", "number", "TYPE_FP32", "how closely to follow the prompt", 3.0, minimum=1, maximum=15
+    ),
+    _documented("seed", "whole", "TYPE_INT64", "-1 draws one", RANDOM_SEED, minimum=RANDOM_SEED, maximum=MAX_SEED),
+    _documented("base64", "flag", "TYPE_BOOL", "the image as base64 text, or as bytes", True),
+    Attribute("ip_adapter_scale", "number", "TYPE_FP32", "weight of the face's attention", 0.8, minimum=0, maximum=2),
+    Attribute("identitynet_scale", "number", "TYPE_FP32", "weight of the face's keypoints", 0.8, minimum=0, maximum=2),
+    Attribute("depth_scale", "number", "TYPE_FP32", "weight of the pose picture's depth", 0.5, minimum=0, maximum=2),
+    # The manifest says which names there are, and which is the checkpoint's own.
+    Attribute("scheduler", "text", "TYPE_STRING", "how noise is taken away", "euler"),
+    Attribute("enhance_face_region", "flag", "TYPE_BOOL", "the face acts inside the pose's face box only", True),
+    Attribute(
+        "pose_without_face",
+        "choice",
+        "TYPE_STRING",
+        "what to do where the pose picture shows no face",
+        "error",
+        choices=("error", "depth_only"),
+    ),
+    # Its limits and default are the checkpoint's.
+    Attribute("max_side", "whole", "TYPE_INT32", "longer side of the picture", minimum=64, multiple=64),
+    Attribute("output_format", "choice", "TYPE_STRING", "the file's format", "jpeg", choices=WRITABLE),
+    Attribute("output_quality", "whole", "TYPE_INT32", "of jpeg and webp", 95, minimum=1, maximum=100),
+    Attribute("preview", "flag", "TYPE_BOOL", "a small picture with each step (streams only)", False),
+)
+
+DEFAULTS = {attribute.name: attribute.default for attribute in ATTRIBUTES if attribute.default is not None}
+"""Values of the attributes that a request leaves out; a checkpoint's manifest has its own scheduler."""
