@@ -1,4 +1,4 @@
-"""How the command lines end: with one sentence on stderr, and with a traceback only for who asks for it."""
+"""How the command lines report errors: one sentence on stderr, and a traceback only on request."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from .checkpoint.files import first_line
 from .errors import ExportError
 
 TRACEBACK = "INSTA_DEPTH_TRACEBACK"
-"""An environment variable: ``1`` lets an error through as Python shows it."""
+"""An environment variable: with ``1`` errors keep their traceback."""
 _INTERRUPTED = 130
 _LONGEST = 400
 

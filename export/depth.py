@@ -1,4 +1,4 @@
-"""What a depth checkpoint is: its family, whether larger means nearer or farther, and the pictures that it takes."""
+"""Facts about a depth checkpoint: its family, whether larger means nearer or farther, and its input sizes."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from transformers import AutoImageProcessor, BaseImageProcessor
 
+from .checkpoint.files import first_line, read_object
 from .errors import CheckpointError
 
 Config = Mapping[str, Any]
@@ -18,6 +19,9 @@ MIDAS_BACKBONES = (None, "bit", "beit", "swinv2")
 """Of the DPTs that were published with MiDaS, which learnt inverse depth up to scale and shift (arXiv:1907.01341)."""
 METRIC_BACKBONES = ("dinov2",)
 """Of the DPTs that were published with DINOv2, which learnt the metres of NYU and KITTI (arXiv:2304.07193)."""
+
+_HIERARCHICAL = ("swin", "swinv2")
+"""Backbones whose stages halve the picture, each from an even number of patches."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,9 @@ class DepthInput:
 def is_distance(folder: Path, config: Config) -> bool:
     """Return whether the network in ``folder`` predicts distances, so that larger is farther.
 
-    Otherwise it predicts inverse depth, and larger is nearer. ``config``: its config.json, whose
-    ``depth_estimation_type`` decides where it has one, as in Depth Anything's; else the family and the backbone do.
-    Raises `CheckpointError` for a family that is not supported, and where nothing tells.
+    Otherwise it predicts inverse depth, and larger is nearer. ``config``: its config.json. A
+    ``depth_estimation_type``, as in Depth Anything's, decides; else the family and the backbone do. Raises
+    `CheckpointError` for an unsupported family, or if neither decides.
     """
     by_default = _FAMILIES[_family(folder, config)](config)
     kind = config.get("depth_estimation_type")
@@ -76,30 +80,28 @@ _FAMILIES: Mapping[str, Callable[[Config], bool | None]] = {
     "dpt": _dpt,
     "glpn": lambda _: True,
 }
-"""transformers' model_type → whether larger is farther where the config itself does not say; None: nothing tells."""
+"""transformers' model_type → whether larger is farther if the config does not say; None: unknown."""
 
 
 _SIZES = ((192, 256), (256, 192), (320, 320), (320, 448))
-"""Of pictures that tell how a processor resizes: upright, broad and square, and of a proportion that rarely divides."""
+"""Picture sizes that show how a processor resizes: portrait, landscape, square, and one that rarely divides evenly."""
 
 
 def depth_input(folder: Path, config: Config) -> DepthInput:
-    """Ask the checkpoint's own processor: it may keep a picture's proportions, or resize, crop or pad it.
+    """Find the input size from the checkpoint's own processor, which may keep proportions, resize, crop or pad.
 
-    Raises `CheckpointError` where it cannot be loaded or makes pictures that the network does not take.
+    Raises `CheckpointError` if it cannot be loaded, or if its pictures do not fit the network.
     """
     path = folder / "preprocessor_config.json"
-    processor = _processor(path)
-    grids = [getattr(processor, name, None) for name in ("ensure_multiple_of", "size_divisor")]
+    processor = load_processor(path)
+    grid = getattr(processor, "ensure_multiple_of", None) if getattr(processor, "do_resize", True) else None
     patch = _patch_px(config)
-    multiple = math.lcm(patch, *(grid for grid in grids if grid))
-    try:
-        sizes = {processed_size(processor, height, width) for height, width in _SIZES}
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise CheckpointError(
-            f"{path}: {type(processor).__name__} makes no pixel_values of a picture: {str(error).partition(chr(10))[0]}"
-        ) from error
+    cell = patch * _halvings(config)
+    sizes = _processed_sizes(path, processor)
     is_fixed = len(sizes) == 1
+    if grid and grid % cell and not is_fixed:
+        raise CheckpointError(f"{path}: ensure_multiple_of is {grid}, the network needs multiples of {cell}")
+    multiple = math.lcm(cell, grid or 1, getattr(processor, "size_divisor", None) or 1)
     for height, width in sizes:
         step = patch if is_fixed else multiple
         if height % step or width % step or not height or not width:
@@ -107,7 +109,27 @@ def depth_input(folder: Path, config: Config) -> DepthInput:
     return DepthInput(multiple, sizes.pop() if is_fixed else None)
 
 
-def _processor(path: Path) -> BaseImageProcessor:
+def picture_sizes(folder: Path) -> set[tuple[int, int]]:
+    """Return (height, width) in pixels of what the processor in ``folder`` makes of pictures of several proportions.
+
+    Raises `CheckpointError` where it makes nothing.
+    """
+    path = folder / "preprocessor_config.json"
+    return _processed_sizes(path, load_processor(path))
+
+
+def _processed_sizes(path: Path, processor: BaseImageProcessor) -> set[tuple[int, int]]:
+    try:
+        return {processed_size(processor, height, width) for height, width in _SIZES}
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise CheckpointError(
+            f"{path}: {type(processor).__name__} makes no pixel_values of a picture: {first_line(error)}"
+        ) from error
+
+
+def load_processor(path: Path) -> BaseImageProcessor:
+    """Return the image processor that a ``preprocessor_config.json`` describes; raises `CheckpointError`."""
+    read_object(path)  # names a file that is missing or no JSON
     try:
         return AutoImageProcessor.from_pretrained(path.parent, backend="pil")
     except (ValueError, KeyError, TypeError, AttributeError, ImportError, OSError) as error:
@@ -120,8 +142,14 @@ def _patch_px(config: Config) -> int:
     return math.lcm(*patch) if isinstance(patch, list) else int(patch)
 
 
+def _halvings(config: Config) -> int:
+    """How often smaller the last stage of a backbone is than its first: sides that it divides need no padding."""
+    backbone = config.get("backbone_config") or {}
+    return 2 ** (len(backbone["depths"]) - 1) if _backbone(config) in _HIERARCHICAL and backbone.get("depths") else 1
+
+
 def processed_size(processor: BaseImageProcessor, height: int, width: int) -> tuple[int, int]:
-    """Return the (height, width) in pixels that ``processor`` makes of a picture of this size."""
+    """Return the (height, width) in pixels to which ``processor`` resizes a picture of this size."""
     black = np.zeros((height, width, 3), np.uint8)
     height, width = np.shape(processor(images=black, return_tensors="np")["pixel_values"])[2:]
     return height, width

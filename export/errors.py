@@ -1,12 +1,12 @@
-"""What export can end with; the command line prints these in one line."""
+"""Export's errors; the command line prints them in one line."""
 
 
 class ExportError(Exception):
-    """Root of the tree."""
+    """Base class."""
 
 
 class CheckpointError(ExportError):
-    """The checkpoint folder lacks something or its parts do not fit together."""
+    """The checkpoint folder is incomplete, or its parts do not fit together."""
 
 
 class ParityError(ExportError):

@@ -1,4 +1,4 @@
-"""What the published face files fix about their inputs."""
+"""The input sizes that the published face files fix."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from onnx import ModelProto, ValueInfoProto
 from .errors import CheckpointError
 
 DETECTOR_SIDES = (640, 320, 160)
-"""Square inputs to try in turn; 640 is insightface's own default, smaller ones find faces that fill a picture."""
+"""Square inputs, tried in this order; 640 is insightface's default, smaller ones find faces that fill a picture."""
 
 
 def detector_sides(path: Path) -> tuple[int, ...]:
-    """Return the detector's input sizes: its own where the file fixes one, else `DETECTOR_SIDES`."""
+    """Return the detector's input sizes: the file's own if it fixes one, else `DETECTOR_SIDES`."""
     model = _read(path)
     height, width = model_input(model, path).type.tensor_type.shape.dim[2:4]
     if not (height.dim_value and width.dim_value):
@@ -26,7 +26,7 @@ def detector_sides(path: Path) -> tuple[int, ...]:
 
 
 def recognizer_rows(path: Path) -> int | None:
-    """Return the batch that the recogniser was saved with, or None where it takes any."""
+    """Return the recogniser's fixed batch size, or None if it takes any."""
     model = _read(path)
     return model_input(model, path).type.tensor_type.shape.dim[0].dim_value or None
 
@@ -39,7 +39,7 @@ def _read(path: Path) -> ModelProto:
 
 
 def model_input(model: ModelProto, path: Path) -> ValueInfoProto:
-    """Return the one input that is not a weight."""
+    """Return the input that is not a weight."""
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     if len(inputs) != 1:

@@ -1,4 +1,4 @@
-"""The published face networks are ONNX files already: given the engine table's names, otherwise kept.
+"""The published face networks are ONNX files already. They get the engine table's names and are otherwise unchanged.
 
 Their tensor names are numbers, and SCRFD's outputs have no batch dimension, so everything is taken by position.
 """
@@ -8,9 +8,10 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
-from .engines import Axis, Engine, Tensor
+from .engines import Engine
 from .errors import CheckpointError
 from .face_inputs import model_input
+from .tensors import Axis, Tensor
 
 
 def convert_face_model(source: Path, engine: Engine, path: Path) -> None:
@@ -63,7 +64,7 @@ def _rename(model: ModelProto, old: str, new: str) -> None:
 
 
 def _open_axes(value: ValueInfoProto, tensor: Tensor) -> None:
-    """Make the table's dynamic axes dynamic, except sizes that the file fixes for good reason (the picture's)."""
+    """Make the table's dynamic axes dynamic, except the picture size if the file fixes it."""
     for axis, (dim, wanted) in enumerate(zip(value.type.tensor_type.shape.dim, tensor.dims, strict=True)):
         fixed_picture = axis > 0 and dim.dim_value > 0
         if isinstance(wanted, Axis) and not fixed_picture:

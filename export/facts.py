@@ -1,7 +1,7 @@
 """What a checkpoint says about the shapes of its networks; no weights are read into memory."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ class Facts:
     time_id_count: int
     residuals: tuple[Residual, ...]
     middle: Residual
-    depth_net_reads_text: bool
+    text_readers: tuple[str, ...]
+    """ControlNets with cross-attention, by their engines' names."""
     depth_input: DepthInput
     face_token_count: int
     face_embedding_width: int
@@ -77,7 +78,9 @@ def read_facts(checkpoint: Checkpoint) -> Facts:
         time_id_count=TIME_IDS,
         residuals=unet_residuals(unet),
         middle=Residual(unet["block_out_channels"][-1], len(unet["block_out_channels"]) - 1),
-        depth_net_reads_text=reads_text(checkpoint.config(checkpoint.controlnet_depth)),
+        text_readers=tuple(
+            engine for engine, folder in checkpoint.controlnets.items() if reads_text(checkpoint.config(folder))
+        ),
         depth_is_distance=is_distance(checkpoint.depth, depth),
         depth_input=depth_input(checkpoint.depth, depth),
         face_token_count=projector["latents"].shape[1],
@@ -131,15 +134,24 @@ def save_facts(facts: Facts, path: Path) -> None:
 
 def load_facts(path: Path) -> Facts:
     """Read what `save_facts` wrote; raises `CheckpointError` where it can't."""
+    if not path.exists():
+        raise CheckpointError(f"{path} is missing: export the checkpoint again with this version")
+    content, stale = read_object(path), f"{path} is of another version: export the checkpoint again with this one"
+    if set(content) != {fact.name for fact in fields(Facts)}:
+        raise CheckpointError(stale)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing: export the checkpoint again with this version") from error
+        return _facts(content)
+    except (KeyError, TypeError, IndexError) as error:
+        raise CheckpointError(stale) from error
+
+
+def _facts(content: dict[str, Any]) -> Facts:
     depth = content["depth_input"]
     size = depth["fixed_size"]
     return Facts(
         **content
         | {
+            "text_readers": tuple(content["text_readers"]),
             "residuals": tuple(Residual(**residual) for residual in content["residuals"]),
             "middle": Residual(**content["middle"]),
             "depth_input": DepthInput(depth["multiple"], (size[0], size[1]) if size else None),

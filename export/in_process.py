@@ -18,6 +18,12 @@ import onnxruntime as ort
 import torch
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
+from tritonclient.utils import triton_to_np_dtype
+
+from insta_depth_shared.attributes import ATTRIBUTES
+
+from .checkpoint.files import check_readable, first_line, read_object
+from .errors import ExportError
 
 Arrays = dict[str, np.ndarray]
 Inputs = Mapping[str, Any]
@@ -30,14 +36,19 @@ _PYTHON_MODELS = ("insta_depth_stream", "face_analysis", "prompt_encoder")
 def onnx_engine(folder: Path) -> RunEngine:
     """Open ``model.onnx`` in an engine's version folder, on the GPU where ONNX Runtime has one.
 
-    The options are the stand-in backend's.
+    The options are the stand-in backend's. Raises `ExportError` where it can't.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
     providers = [name for name in wanted if name in ort.get_available_providers()]
-    session = ort.InferenceSession(folder / "model.onnx", options, providers=providers)
+    path = folder / "model.onnx"
+    check_readable(path)
+    try:
+        session = ort.InferenceSession(path, options, providers=providers)
+    except Exception as error:  # ONNX Runtime has many
+        raise ExportError(f"{path} cannot be opened by ONNX Runtime: {first_line(error)}") from error
 
     def run(inputs: Arrays, outputs: Sequence[str]) -> Arrays:
         return dict(zip(outputs, session.run(list(outputs), inputs), strict=True))
@@ -121,22 +132,21 @@ def import_models_of(repository: Path) -> None:
     sys.path[:0] = [str(repository / model / "1") for model in _PYTHON_MODELS]
 
 
-def make_generation(repository: Path, networks: InProcess | None = None) -> Any:
-    """Return the orchestrator's `Generation` over engines in this process, by ONNX Runtime unless told otherwise."""
-    from denoising import DepthProcessor, Generation, Metrics, Settings
+def make_pipeline(repository: Path, networks: InProcess | None = None) -> Any:
+    """Return the orchestrator's `Pipeline` over engines in this process, by ONNX Runtime unless told otherwise."""
+    from denoising import DepthProcessor, Metrics, Pipeline, Settings
 
     processor = DepthProcessor(repository / "insta_depth_stream" / "1" / "depth_processor")
     networks = networks or InProcess(repository)
-    return Generation(networks, manifest(repository), Settings(), processor, Metrics(), torch.device("cpu"))
+    return Pipeline(networks, manifest(repository), Settings(), processor, Metrics(), torch.device("cpu"))
 
 
-def generate(generation: Any, attributes: Mapping[str, Any]) -> Any:
+def generate(pipeline: Any, attributes: Mapping[str, Any]) -> Any:
     """Make one picture, as the file's bytes; ``attributes`` by their names in the API, pictures as bytes."""
-    dtypes: dict[str, Any] = {"num_inference_steps": np.int32, "guidance_scale": np.float32, "seed": np.int64}
-    dtypes["base64"] = np.bool_
+    dtypes = {each.name: triton_to_np_dtype(each.triton_type.removeprefix("TYPE_")) for each in ATTRIBUTES}
     values = {**attributes, "base64": False}
-    tensors: Arrays = {n: np.array([_encoded(value)], dtypes.get(n, np.object_)) for n, value in values.items()}
-    return asyncio.run(generation.generate(tensors, NullListener()))
+    tensors: Arrays = {name: np.array([_encoded(value)], dtypes[name]) for name, value in values.items()}
+    return asyncio.run(pipeline.generate(tensors, NullListener()))
 
 
 class NullListener:
@@ -151,10 +161,15 @@ class NullListener:
 
 
 def manifest(repository: Path) -> Any:
-    """The checkpoint's facts."""
-    from insta_depth_shared.manifest import Manifest
+    """The checkpoint's facts; raises `ExportError` where ``repository`` has none that this version wrote."""
+    from insta_depth_shared.manifest import FILE_NAME, Manifest
 
-    return Manifest.load(repository / "insta_depth_stream" / "1")
+    path = repository / "insta_depth_stream" / "1" / FILE_NAME
+    read_object(path)  # names a file that is missing or no JSON
+    try:
+        return Manifest.load(path.parent)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ExportError(f"{path} is no manifest of this version: export the checkpoint again") from error
 
 
 def _encoded(value: Any) -> Any:

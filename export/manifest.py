@@ -58,13 +58,7 @@ def make_manifest(
         checkpoint=name,
         precision=precision.value,
         image=image_facts(facts, sides),
-        latents=LatentFacts(
-            channels=facts.latent_channels,
-            scale_factor=facts.vae_factor,
-            scaling_factor=checkpoint.config(checkpoint.base / "vae")["scaling_factor"],
-            preview_weight=preview.weight,
-            preview_bias=preview.bias,
-        ),
+        latents=_latent_facts(checkpoint, facts, preview),
         text=TextFacts(
             token_count=facts.token_count,
             hidden_size=facts.cross_attention_width,
@@ -94,6 +88,16 @@ def image_facts(facts: Facts, sides: Sides) -> ImageFacts:
     min_side = sides.min_side or facts.min_side
     max_side = sides.max_side or max(min_side, int(min_side * _LONGER_SIDE) // CELL_PX * CELL_PX)
     return ImageFacts(min_side=min_side, max_side=max_side, multiple=CELL_PX)
+
+
+def _latent_facts(checkpoint: Checkpoint, facts: Facts, preview: Preview) -> LatentFacts:
+    return LatentFacts(
+        channels=facts.latent_channels,
+        scale_factor=facts.vae_factor,
+        scaling_factor=checkpoint.config(checkpoint.base / "vae")["scaling_factor"],
+        preview_weight=preview.weight,
+        preview_bias=preview.bias,
+    )
 
 
 def _force_zeros(checkpoint: Checkpoint) -> bool:

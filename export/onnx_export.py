@@ -14,20 +14,21 @@ import torch
 from torch import nn
 from torch.export import Dim
 
-from .engines import Axis, Engine, Tensor, sample_inputs
+from .engines import Engine, sample_inputs
 from .errors import ExportError
 from .precision import Precision
+from .tensors import Axis, Tensor
 
 OPSET = {Precision.FP32: 18, Precision.FP16: 18, Precision.BF16: 22}
-"""Of ONNX; convolutions in bf16 came with 22."""
+"""ONNX's; convolutions in bf16 need 22."""
 LARGEST = {"rows": 32, "height": 64, "width": 64, "tokens": 77 * 64, "depth_height": 128, "depth_width": 128}
-"""Upper ends of the dynamic dimensions as torch.export sees them; heights and widths in 64-pixel cells."""
+"""Upper limits of the dynamic dimensions for torch.export; heights and widths in 64-pixel cells."""
 
 
 class _CastAtSignature(nn.Module):
-    """Gives a network inputs and outputs of another float type than its own.
+    """Gives a network inputs and outputs of another float type.
 
-    What the table wants in one type stays so: bf16 would round the timestep 981 to 980.
+    Tensors whose type the table fixes keep it: bf16 would round the timestep 981 to 980.
     """
 
     def __init__(self, module: nn.Module, engine: Engine, inside: torch.dtype, outside: torch.dtype) -> None:
@@ -53,7 +54,7 @@ def export_onnx(
 ) -> None:
     """Write ``module``, which is in ``precision``, as ``path``; the weights of a large one go to files beside it.
 
-    ``io_dtype``: the float type of its inputs and outputs; None: the precision's own. The file casts where they differ.
+    ``io_dtype``: the float type of its inputs and outputs; None: the precision's own. The file casts if they differ.
     The network is traced, not run, so fp16 costs no more than fp32 on a CPU.
     """
     io_dtype = io_dtype or precision.io_dtype
@@ -80,7 +81,7 @@ def export_onnx(
 
 
 def drop_traces(program: torch.onnx.ONNXProgram) -> None:
-    """Remove the stack traces that the exporter notes at each node: they name the exporting machine's folders."""
+    """Remove the exporter's stack traces at each node: they contain the exporting machine's folders."""
     functions = program.model.functions.values()
     for node in chain(program.model.graph.all_nodes(), *(function.all_nodes() for function in functions)):
         node.metadata_props.clear()
@@ -89,7 +90,7 @@ def drop_traces(program: torch.onnx.ONNXProgram) -> None:
 
 
 def _is_large(module: nn.Module) -> bool:
-    """Beyond protobuf's 2 GB a file can't hold its weights; from a tenth of that on they load faster mapped."""
+    """Protobuf limits a file to 2 GB; from a tenth of that on, separate weights load faster, memory-mapped."""
     return sum(p.numel() * p.element_size() for p in module.parameters()) > 200e6
 
 
@@ -109,14 +110,14 @@ def _tensor_shape(tensor: Tensor, dims: dict[str, Any]) -> dict[int, Any]:
 
 
 def _positional_count(module: nn.Module) -> int:
-    """How many inputs ``forward`` names; the rest arrive as one ``*args``."""
+    """The number of named inputs of ``forward``; the rest are ``*args``."""
     code = type(module).forward.__code__
     return code.co_argcount - 1
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's notes about its own internals off the progress display."""
+    """Keep the exporter's internal messages off the progress display."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

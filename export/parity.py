@@ -19,7 +19,7 @@ Run = Callable[[Arrays], list[np.ndarray]]
 Sizes = Mapping[str, int]
 
 TOLERANCE = {Precision.FP32: 1e-3, Precision.FP16: 2e-2, Precision.BF16: 6e-2, Precision.FP8: 2e-1}
-"""Largest difference allowed, as a share of the reference's largest value."""
+"""Maximum difference, as a share of the reference's largest value."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ParityRow:
 
     @property
     def passed(self) -> bool:
-        """Whether the network keeps its tolerance; NaN does not."""
+        """Whether the error is within the tolerance; NaN is not."""
         return bool(self.error <= self.tolerance)
 
 
@@ -63,7 +63,7 @@ def check_module(
 
 
 def check_face_model(source: Path, engine: Engine, path: Path) -> Iterator[ParityRow]:
-    """Yield rows against the published file itself, run row by row: its batch may be fixed."""
+    """Compare with the published file, which is run row by row because its batch may be fixed."""
     session = open_session(source)
     name = session.get_inputs()[0].name
 
@@ -119,6 +119,6 @@ def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
     if actual.shape != expected.shape:
         raise ParityError(f"shapes differ: {actual.shape} and {expected.shape}")
     difference = np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max()
-    if expected.dtype == np.uint8:  # the last digit may be rounded the other way
+    if expected.dtype == np.uint8:  # the last digit may be rounded differently
         difference = max(difference - 1, 0)
     return float(difference / max(np.abs(expected.astype(np.float64)).max(), 1e-12))

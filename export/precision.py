@@ -1,4 +1,4 @@
-"""The float type of an engine: one enum, translated in one place."""
+"""The float type of an engine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,9 +9,9 @@ import torch
 
 
 class Precision(str, Enum):
-    """Float type of an engine's weights and of what it computes.
+    """Float type of an engine's weights and arithmetic.
 
-    ``fp8`` is an fp16 engine whose matrix products and convolutions are quantised on the way to TensorRT.
+    ``fp8`` is an fp16 engine whose matrix products and convolutions are quantised before TensorRT builds it.
     """
 
     FP32 = "fp32"
@@ -27,18 +27,18 @@ class Precision(str, Enum):
 
     @property
     def io_dtype(self) -> np.dtype:
-        """The type of the tensors between the engines of a repository that is mostly of this precision.
+        """The type of the tensors between the engines of a repository mostly in this precision.
 
-        numpy has no bf16, so there it is float32.
+        For bf16 it is float32, since numpy has no bf16.
         """
         return np.dtype(np.float16 if self.torch_dtype is torch.float16 else np.float32)
 
 
 @dataclass(frozen=True)
 class Precisions:
-    """The precision of most engines, and of those that differ from it, by name.
+    """The precision of most engines, and the exceptions by name.
 
-    Whatever an engine's own is, it takes and gives the type of most: ``most.io_dtype``.
+    All engines have inputs and outputs of ``most.io_dtype``.
     """
 
     most: Precision = Precision.FP32

@@ -14,13 +14,14 @@ from transformers import AutoImageProcessor
 from insta_depth_shared.manifest import FILE_NAME as MANIFEST
 
 from .checkpoint import Checkpoint, Lora
+from .checkpoint.files import read_object
 from .checks import check_checkpoint, check_values
-from .engines import Engine, engine_table
+from .engines import PUBLISHED_AS_ONNX, ROW_OF, Engine, engine_table
 from .errors import ExportError, ParityError
 from .face_models import convert_face_model
 from .facts import Facts, read_facts, save_facts
+from .in_process import manifest as load_manifest
 from .manifest import Preview, Sides, image_facts, make_manifest, offers
-from .networks.build import build_network, network_precision
 from .networks.lora import NETWORKS as LORA_NETWORKS
 from .networks.lora import check_loras
 from .networks.vae_decoder import VaeDecoder
@@ -29,9 +30,9 @@ from .parity import ParityRow, check_face_model, check_module
 from .precision import Precision, Precisions
 from .preview import fit_preview
 from .schedulers import Schedulers, read_schedulers
-from .shapes import USUAL_ROWS, ProfileMaker
+from .shapes import USUAL_ROWS, ProfileMaker, usual_values
 from .triton_configs import NAME as ENSEMBLE
-from .triton_configs import complete_config, request_config, warmed_config
+from .triton_configs import complete_config, engine_config, request_config
 
 SOURCE = Path(__file__).parent.parent / "model_repository"
 SHARED = Path(__file__).parent.parent / "insta_depth_shared"
@@ -45,7 +46,6 @@ _CODE = (
 )
 PREVIEW = "preview.json"
 FACTS = "facts.json"
-PUBLISHED_AS_ONNX = ("face_detector", "face_recognizer")
 TAKING_REQUESTS = ("insta_depth", "insta_depth_stream")
 
 Report = Callable[[str, str], None]
@@ -80,7 +80,7 @@ class Export:
         path, io_dtype = self.output / "insta_depth_stream" / VERSION / MANIFEST, self.precisions.most.io_dtype
         if not self.only or not path.exists():
             return
-        kept = Precision(json.loads(path.read_text(encoding="utf-8"))["precision"]).io_dtype
+        kept = Precision(load_manifest(self.output).precision).io_dtype
         if kept != io_dtype:
             raise ExportError(
                 f"--precision: the engines of {self.output} exchange {kept}, with --only the new ones would exchange "
@@ -128,12 +128,11 @@ class Export:
             gc.collect()
 
     def _configure(self, name: str) -> None:
-        """Write the policy of engine ``name`` and its warm-up, at the sizes that most pictures have."""
+        """Write the whole configuration of engine ``name``, warmed up at the sizes that most pictures have."""
         usual_rows = (self.facts.recognizer_rows or 1) if name in PUBLISHED_AS_ONNX else USUAL_ROWS
-        (ranges,) = self._profile_maker.profiles(self.table[name], (usual_rows,) * 3)
-        usual = {symbol: opt for symbol, (_, opt, _) in ranges.items()}
+        ranges, *_ = self._profile_maker.profiles(self.table[name], (usual_rows,) * 3)
         io_dtype = self.precisions.most.io_dtype
-        config = warmed_config(SOURCE / name / "config.pbtxt", self.table[name], usual, io_dtype)
+        config = engine_config(policy(name), self.table[name], usual_values(ranges), io_dtype)
         (self.output / name / "config.pbtxt").write_text(config, encoding="utf-8")
 
     @cached_property
@@ -143,16 +142,13 @@ class Export:
 
     def _export(self, name: str, staging: Path, report: Report) -> Iterator[ParityRow]:
         engine, path = self.table[name], staging / VERSION / "model.onnx"
-        published = {
-            "face_detector": self.checkpoint.face_detector,
-            "face_recognizer": self.checkpoint.face_recognizer,
-        }
-        if name in published:
-            convert_face_model(published[name], engine, path)
-            yield from self._checked(check_face_model(published[name], engine, path), report)
+        if name in PUBLISHED_AS_ONNX:
+            published = ROW_OF[name].source.path(self.checkpoint)
+            convert_face_model(published, engine, path)
+            yield from self._checked(check_face_model(published, engine, path), report)
             return
         precision = self._precision(name)
-        module = build_network(name, self.checkpoint, self.facts, precision)
+        module = ROW_OF[name].module(self.checkpoint, self.facts, precision)
         io_dtype = self.precisions.most.io_dtype
         export_onnx(module, engine, path, precision, io_dtype)
         yield from self._checked(check_module(module, engine, path, precision, io_dtype), report)
@@ -176,17 +172,17 @@ class Export:
         (staging / PREVIEW).write_text(json.dumps({"weight": weight, "bias": bias}), encoding="utf-8")
 
     def _precision(self, name: str) -> Precision:
-        """The float type of an engine's weights; the published face models stay as they are."""
-        if name in PUBLISHED_AS_ONNX:
-            return Precision.FP32
-        return network_precision(name, self.checkpoint, self.precisions)
+        return ROW_OF[name].precision(self.checkpoint, self.precisions)
 
     def _fingerprint(self, name: str) -> dict[str, str]:
         """What an engine was made from: the checkpoint's files, the code that makes it, its tensors and precision."""
         digest = hashlib.sha256()
         for path in _CODE:
             digest.update(path.read_bytes())
-        for path in _sources(name, self.checkpoint):
+        for path in [
+            *ROW_OF[name].source.files(self.checkpoint),
+            *(lora.file for lora in _loras(name, self.checkpoint)),
+        ]:
             status = path.stat()
             digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
         precision = self._precision(name)
@@ -198,7 +194,7 @@ class Export:
         return {"fingerprint": digest.hexdigest(), "precision": precision.value, **noted}
 
     def _assemble(self) -> None:
-        preview = Preview(**json.loads((self.output / "vae_decoder" / PREVIEW).read_text(encoding="utf-8")))
+        preview = Preview(**read_object(self.output / "vae_decoder" / PREVIEW))
         manifest = make_manifest(
             self.output.name,
             self.checkpoint,
@@ -240,26 +236,18 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".*"), dirs_exist_ok=True)
 
 
+def policy(name: str) -> Path:
+    """Return the ``config.pbtxt`` of engine ``name``; a ControlNet without one has ControlNet-Depth's."""
+    own = SOURCE / name / "config.pbtxt"
+    return own if own.exists() else SOURCE / "controlnet_depth" / "config.pbtxt"
+
+
 def _stamp(folder: Path) -> dict[str, str] | None:
-    path = folder / STAMP
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def _sources(name: str, checkpoint: Checkpoint) -> list[Path]:
-    parts = {
-        "face_detector": [checkpoint.face_detector],
-        "face_recognizer": [checkpoint.face_recognizer],
-        "identity_projector": [checkpoint.ip_adapter],
-        "text_encoder": [checkpoint.base / "text_encoder"],
-        "text_encoder_2": [checkpoint.base / "text_encoder_2"],
-        "depth_estimator": [checkpoint.depth],
-        "identitynet": [checkpoint.identitynet],
-        "controlnet_depth": [checkpoint.controlnet_depth],
-        "unet": [checkpoint.base / "unet", checkpoint.ip_adapter],
-        "vae_decoder": [checkpoint.base / "vae"],
-    }
-    files = [sorted(path.iterdir()) if path.is_dir() else [path] for path in parts[name]]
-    return [path for group in files for path in group] + [lora.file for lora in _loras(name, checkpoint)]
+    """What an engine was made from; None where nothing tells, so that it is made anew."""
+    try:
+        return json.loads((folder / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _loras(name: str, checkpoint: Checkpoint) -> tuple[Lora, ...]:
@@ -280,7 +268,10 @@ def check_precisions(precisions: Precisions, table: Mapping[str, Engine]) -> Non
 
 def exported_precision(repository: Path, name: str) -> Precision:
     """Return the precision in which engine ``name`` was exported; raises `ExportError` where nothing says so."""
-    stamp = _stamp(repository / name)
-    if stamp is None:
-        raise ExportError(f"{repository / name / STAMP} is missing: python -m export onnx writes it")
-    return Precision(stamp["precision"])
+    path = repository / name / STAMP
+    if not path.exists():
+        raise ExportError(f"{path} is missing: python -m export onnx writes it")
+    try:
+        return Precision(read_object(path).get("precision"))
+    except ValueError as error:
+        raise ExportError(f"{path} names no precision: export the checkpoint again") from error

@@ -1,4 +1,4 @@
-"""Which schedulers a checkpoint offers: those that a network which knows the picture leads to it."""
+"""The schedulers that a checkpoint offers: those that reach the picture with a perfect network."""
 
 import inspect
 import json
@@ -21,11 +21,11 @@ from .errors import CheckpointError
 
 USUAL_STEPS = DEFAULTS["num_inference_steps"]
 STEP_COUNTS = (4, USUAL_STEPS, 100)
-"""The fewest, the default and the most steps of a request."""
+"""The minimum, the default and the maximum steps of a request."""
 END_TOLERANCE = 0.1
 """Of the clean latents' deviation. Published samplers may leave the noise of the first timestep: 0.03 for SDXL's."""
 NOISE_TOLERANCE = 1.5
-"""Factor between the noise in the network's input and what the timestep names; rounded timesteps make 1.2."""
+"""Maximum factor between the noise in the network's input and that of the timestep; rounded timesteps give 1.2."""
 
 _SHAPE = (1, 4, 32, 32)
 _SDXL = {
@@ -49,18 +49,18 @@ class Schedulers:
 
 
 class Misfit(Exception):
-    """A scheduler that cannot be built, or does not fit what the checkpoint was trained with; the text says why."""
+    """A scheduler cannot be built, or does not fit the checkpoint's training; the text says why."""
 
 
 def read_schedulers(base: Path) -> Schedulers:
-    """Return what the checkpoint's ``scheduler_config.json`` allows.
+    """Return the schedulers that fit the checkpoint's ``scheduler_config.json``.
 
-    Raises `CheckpointError` where the checkpoint's own scheduler cannot be used.
+    Raises `CheckpointError` if the checkpoint's own scheduler cannot be used.
     """
     path = base / "scheduler" / "scheduler_config.json"
     config = _read_object(path)
     index = base / "model_index.json"
-    # diffusers' pipelines take the class from their index, and only its settings from the scheduler's file.
+    # diffusers' pipelines take the class from their index, and only the settings from the scheduler's file.
     named = _read_object(index).get("scheduler") if index.exists() else None
     if isinstance(named, list) and named and isinstance(named[-1], str):
         config["_class_name"] = named[-1]
@@ -114,7 +114,7 @@ def _fits(name: str, config: Mapping[str, Any], training: Training) -> bool:
 
 
 def _try(name: str, config: Mapping[str, Any], training: Training) -> None:
-    """Raise `Misfit` unless ``name`` leads a network that knows the picture to it."""
+    """Raise `Misfit` unless ``name`` reaches the picture with a perfect network."""
     with _misfits():
         maximum = most_steps(build_scheduler(name, config))
         if maximum < USUAL_STEPS:
@@ -126,7 +126,7 @@ def _try(name: str, config: Mapping[str, Any], training: Training) -> None:
 
 @contextmanager
 def _misfits() -> Iterator[None]:
-    """Inside the block, whatever a scheduler raises is a `Misfit`: its settings come from a file."""
+    """Turn any error of a scheduler inside the block into `Misfit`: its settings come from a file."""
     try:
         yield
     except Misfit:
@@ -137,7 +137,7 @@ def _misfits() -> Iterator[None]:
 
 
 def _follow(scheduler: Any, training: Training) -> None:
-    """Take a network that knows the picture through every step; raise `Misfit` where it goes astray."""
+    """Run every step with a perfect network; raise `Misfit` if the result is wrong."""
     generator = torch.Generator().manual_seed(0)
     deviation = training.sigma_data if isinstance(training, EdmTraining) else 1.0
     clean, noise = torch.randn((2, *_SHAPE), generator=generator)
@@ -162,7 +162,7 @@ def _deviation(values: torch.Tensor) -> float:
 
 
 def _explained(config: Mapping[str, Any], misfit: Misfit) -> str:
-    """Return the sentence for a checkpoint's own scheduler, with the fields that are to blame where there are any."""
+    """Return the error text for a checkpoint's own scheduler, naming the fields at fault if there are any."""
     if not _is_scheduler(config):
         return str(misfit)
     blamed = [_found_and_needed(config, field) for field in _fields_to_blame(config)]
@@ -176,7 +176,7 @@ def _found_and_needed(config: Mapping[str, Any], field: str) -> str:
 
 
 def _fields_to_blame(config: Mapping[str, Any]) -> list[str]:
-    """Return the fewest fields that keep the scheduler from working: with SDXL's values, or the class's, it does."""
+    """Return the smallest set of fields at fault: with SDXL's or the class's values for them, the scheduler works."""
     defaults = _class_defaults(config)
     needed = {name: _SDXL.get(name, default) for name, default in defaults.items()}
     blamed = {name: value for name, value in needed.items() if repr(config.get(name, defaults[name])) != repr(value)}
@@ -211,7 +211,7 @@ def _is_scheduler(config: Mapping[str, Any]) -> bool:
 
 
 def _default(config: Mapping[str, Any], offered: Sequence[str]) -> str:
-    """Return the name that means the checkpoint's own scheduler."""
+    """Return the name of the checkpoint's own scheduler."""
     own = build_scheduler(CHECKPOINT, config)
     for name in offered:
         same = build_scheduler(name, config)

@@ -1,4 +1,4 @@
-"""Which shapes an engine's plan admits, derived from the engine table."""
+"""The shapes that an engine's plan admits, derived from the engine table."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,14 +8,15 @@ from transformers import BaseImageProcessor
 from insta_depth_shared.manifest import ImageFacts, TextFacts
 
 from .depth import processed_size
-from .engines import Engine, Tensor
+from .engines import Engine
 from .errors import ExportError
 from .facts import CELL_PX, Facts
+from .tensors import Tensor
 
 Range = tuple[int, int, int]
-"""The smallest, the most usual and the largest value: TensorRT's min, opt and max."""
+"""TensorRT's min, opt and max."""
 ShapeRanges = dict[str, Range]
-"""The range of each dynamic dimension, by its symbol in the engine table; one such is a TensorRT profile."""
+"""A TensorRT profile: the range of each dynamic dimension, by its symbol in the engine table."""
 Shape = tuple[int, ...]
 
 DETECTOR_CELL_PX = 32
@@ -39,82 +40,98 @@ class Size:
             raise ValueError(f"{text}: height and width have to be positive multiples of {CELL_PX}")
         return cls(height, width)
 
+    def __str__(self) -> str:
+        return f"{self.height}x{self.width}"
+
 
 def tensor_shapes(tensor: Tensor, ranges: Mapping[str, Range]) -> tuple[Shape, Shape, Shape]:
-    """Return the smallest, the most usual and the largest shape of ``tensor``."""
+    """Return the min, opt and max shape of ``tensor``."""
     smallest, usual, largest = (
         tensor.shape({symbol: values[which] for symbol, values in ranges.items()}) for which in range(3)
     )
     return smallest, usual, largest
 
 
+def usual_values(ranges: Mapping[str, Range]) -> dict[str, int]:
+    """Return each symbol's most usual value."""
+    return {symbol: usual for symbol, (_, usual, _) in ranges.items()}
+
+
 def is_of_fixed_size(engine: Engine, ranges: Mapping[str, Range]) -> bool:
-    """Whether nothing but the batch varies: what CUDA graphs need."""
+    """Whether only the batch varies, as CUDA graphs require."""
     return all(low == high for symbol, (low, _, high) in ranges.items() if symbol in engine.symbols - {"rows"})
 
 
 class ProfileMaker:
-    """Makes every engine's profiles from what the checkpoint and the exported sizes admit.
+    """Makes every engine's profiles from the checkpoint and the exported sizes.
 
-    ``depth_processor``: the depth checkpoint's own, which says what sizes its network gets.
+    ``depth_processor``: the depth checkpoint's own, which determines its network's input sizes.
+    ``optimum``: the picture size that plans are tuned for; None: `usual_size`.
+    Raises `ExportError` if ``optimum`` is not served.
     """
 
     def __init__(
-        self, facts: Facts, image: ImageFacts, depth_processor: BaseImageProcessor, max_windows: int = MAX_WINDOWS
+        self,
+        facts: Facts,
+        image: ImageFacts,
+        depth_processor: BaseImageProcessor,
+        max_windows: int = MAX_WINDOWS,
+        optimum: Size | None = None,
     ) -> None:
         self._facts = facts
         self._image = image
         self._depth_processor = depth_processor
         self._max_windows = max_windows
+        self._usual = (optimum.height, optimum.width) if optimum else usual_size(image)
+        if self._usual not in set(picture_sizes(image)):
+            raise ExportError(
+                f"--optimum: {optimum} is no size of this repository's pictures; the longer side is "
+                f"{image.smallest_max_side} to {image.max_side}, and at most {image.max_aspect:g} times the shorter one"
+            )
 
-    def profiles(self, engine: Engine, rows: Range, sizes: Iterable[Size] = ()) -> list[ShapeRanges]:
-        """Return a profile for each of ``sizes`` and prompts of one window, then the one that admits everything.
+    def profiles(self, engine: Engine, rows: Range) -> list[ShapeRanges]:
+        """Return the one profile that admits all shapes.
 
-        An engine without height and width has the last one alone. Raises `ExportError` where a size is not served.
+        The depth estimator has one for upright pictures and one for wide ones: its shorter side varies little, so
+        that a profile of both would reserve memory for a square of the longer sides, which never comes.
         """
         everything = self._everything(rows)
-        fixed = [everything | self._exactly(size) for size in sizes] if "height" in engine.symbols else []
-        return [{symbol: ranges[symbol] for symbol in sorted(engine.symbols)} for ranges in (*fixed, everything)]
+        depth = self._depth_sizes() if "depth_height" in engine.symbols else [ShapeRanges()]
+        return [
+            {symbol: ranges[symbol] for symbol in sorted(engine.symbols)}
+            for ranges in (everything | sizes for sizes in depth)
+        ]
 
     def _everything(self, rows: Range) -> ShapeRanges:
         heights, widths = self._picture_sizes()
         tokens = self._facts.token_count
         detector = [side_px // DETECTOR_CELL_PX for side_px in self._facts.detector_sides]
-        depth_heights, depth_widths = self._depth_sizes()
         return {
             "rows": rows,
             "height": heights,
             "width": widths,
             "tokens": (tokens, tokens, tokens * self._max_windows),
             "side": (min(detector), detector[0], max(detector)),
-            "depth_height": depth_heights,
-            "depth_width": depth_widths,
         }
 
-    def _exactly(self, size: Size) -> ShapeRanges:
-        if (size.height, size.width) not in set(picture_sizes(self._image)):
-            shortest, longest = self._image.smallest_max_side, self._image.max_side
-            raise ExportError(
-                f"--sizes: {size.height}x{size.width} is no size of this repository's pictures; the longer side is "
-                f"{shortest} to {longest}, and at most {self._image.max_aspect:g} times the shorter one"
-            )
-        height, width, tokens = size.height // CELL_PX, size.width // CELL_PX, self._facts.token_count
-        return {"height": (height,) * 3, "width": (width,) * 3, "tokens": (tokens,) * 3}
-
     def _picture_sizes(self) -> tuple[Range, Range]:
-        """The height and the width of a picture, in cells."""
-        usual = usual_size(self._image)
+        """The range of a picture's height and of its width, in cells."""
         cells = [side // CELL_PX for size in picture_sizes(self._image) for side in size]
-        height, width = ((min(cells), side // CELL_PX, max(cells)) for side in usual)
+        height, width = ((min(cells), side // CELL_PX, max(cells)) for side in self._usual)
         return height, width
 
-    def _depth_sizes(self) -> tuple[Range, Range]:
-        """The depth estimator's height and width over all sizes that a picture may have, in its patches."""
-        if self._facts.depth_input.fixed_size:
-            return (1, 1, 1), (1, 1, 1)
-        usual = self._depth_size(*usual_size(self._image))
-        heights, widths = zip(*(self._depth_size(*size) for size in picture_sizes(self._image)), strict=True)
-        return (min(heights), usual[0], max(heights)), (min(widths), usual[1], max(widths))
+    def _depth_sizes(self) -> list[ShapeRanges]:
+        """The depth estimator's height and width over all upright pictures and, where they differ, all wide ones."""
+        longer, shorter = max(self._usual), min(self._usual)
+        sizes = list(picture_sizes(self._image))
+        upright = self._depth_ranges((longer, shorter), [(h, w) for h, w in sizes if h >= w])
+        wide = self._depth_ranges((shorter, longer), [(h, w) for h, w in sizes if w >= h])
+        return [upright] if upright == wide else [upright, wide]
+
+    def _depth_ranges(self, usual: tuple[int, int], sizes: Iterable[tuple[int, int]]) -> ShapeRanges:
+        heights, widths = zip(*(self._depth_size(*size) for size in sizes), strict=True)
+        height, width = self._depth_size(*usual)
+        return {"depth_height": (min(heights), height, max(heights)), "depth_width": (min(widths), width, max(widths))}
 
     def _depth_size(self, height_px: int, width_px: int) -> tuple[int, int]:
         height, width = processed_size(self._depth_processor, height_px, width_px)
@@ -133,12 +150,12 @@ def picture_sizes(image: ImageFacts) -> Iterator[tuple[int, int]]:
 
 
 def usual_size(image: ImageFacts) -> tuple[int, int]:
-    """Return (height, width) in pixels of what most cameras make, upright: 4:3, at the largest ``max_side``."""
+    """Return (height, width) in pixels of a typical photo, upright 4:3, at the largest ``max_side``."""
     return image.max_side, max(image.max_side * 3 // 4 // CELL_PX, 1) * CELL_PX
 
 
 def admits(tensor: Tensor, ranges: Mapping[str, Range], shape: Shape) -> bool:
-    """Whether a tensor of ``shape`` lies within a profile."""
+    """Whether ``shape`` is within a profile."""
     smallest, _, largest = tensor_shapes(tensor, ranges)
     return len(shape) == len(smallest) and all(
         low <= side <= high for low, side, high in zip(smallest, shape, largest, strict=True)

@@ -1,6 +1,6 @@
-"""What export completes in ``config.pbtxt``: the ensemble, a request's inputs, and a warm-up request of each engine.
+"""What export completes in ``config.pbtxt``: the ensemble, a request's inputs, and each engine's tensors and warm-up.
 
-The ensemble is identitynet ∥ controlnet_depth → unet, wired inside the server.
+The ensemble is all ControlNets → unet, wired inside the server.
 
 The residuals of one ControlNet at 1024² are 107 MB a guided pair; inside an ensemble they never leave the server.
 """
@@ -15,21 +15,11 @@ from tritonclient.utils import np_to_triton_dtype
 
 from insta_depth_shared.attributes import ATTRIBUTES
 
-from .engines import Axis, Engine, Tensor, step_engine_names
+from .engines import Engine, step_engine_names
+from .tensors import Axis, Tensor
 
 NAME = "denoise_step"
 OUTPUT = "noise_pred"
-
-# What the ensemble calls an engine's tensor, where the two names differ.
-_NAMES: Mapping[str, Mapping[str, str]] = {
-    "identitynet": {
-        "encoder_hidden_states": "prompt_image_emb",
-        "controlnet_cond": "face_keypoints",
-        "conditioning_scale": "identitynet_scale",
-    },
-    "controlnet_depth": {"controlnet_cond": "depth", "conditioning_scale": "depth_scale"},
-    "unet": {},
-}
 
 
 def ensemble_inputs(table: Mapping[str, Engine]) -> dict[str, Tensor]:
@@ -38,7 +28,7 @@ def ensemble_inputs(table: Mapping[str, Engine]) -> dict[str, Tensor]:
     inputs: dict[str, Tensor] = {}
     for name in step_engine_names():
         for tensor in table[name].inputs:
-            outer = _NAMES[name].get(tensor.name, tensor.name)
+            outer = table[name].outer_names.get(tensor.name, tensor.name)
             if outer not in made:
                 inputs[outer] = tensor
     return inputs
@@ -73,7 +63,7 @@ def request_config(source: Path, parameters: Mapping[str, str]) -> str:
 def _add_step(config: model_config_pb2.ModelConfig, name: str, engine: Engine) -> None:
     step = config.ensemble_scheduling.step.add(model_name=name, model_version=-1)
     for tensor in engine.inputs:
-        step.input_map[tensor.name] = _NAMES[name].get(tensor.name, tensor.name)
+        step.input_map[tensor.name] = engine.outer_names.get(tensor.name, tensor.name)
     for tensor in engine.outputs:
         step.output_map[tensor.name] = OUTPUT if tensor.name == OUTPUT else f"{name}_{tensor.name}"
 
@@ -84,22 +74,44 @@ def triton_type(tensor: Tensor, io_dtype: np.dtype) -> int:
     return model_config_pb2.DataType.Value(f"TYPE_{name}")
 
 
-def triton_dims(tensor: Tensor) -> list[int]:
-    """Return ``dims``, without the batch's."""
-    return [-1 if isinstance(dim, Axis) else dim for dim in tensor.dims[1:]]
+def triton_dims(tensor: Tensor, first: int = 1) -> list[int]:
+    """Return ``dims`` from dimension ``first`` on: Triton leaves out the batch's."""
+    return [-1 if isinstance(dim, Axis) else dim for dim in tensor.dims[first:]]
 
 
-def warmed_config(source: Path, engine: Engine, usual: Mapping[str, int], io_dtype: np.dtype) -> str:
-    """Return ``source`` (the policy) with one warm-up request of zeros, at each symbol's ``usual`` value.
+def engine_config(source: Path, engine: Engine, usual: Mapping[str, int], io_dtype: np.dtype) -> str:
+    """Return ``source`` (the policy) with all that Triton would otherwise ask the engine's file for, and a warm-up.
+
+    So a server starts with ``--disable-auto-complete-config``, and does not load each file twice.
+    """
+    config = text_format.Parse(source.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
+    config.name, config.backend = engine.name, "onnxruntime"
+    add_tensors(config, engine, io_dtype)
+    if config.max_batch_size > 1:
+        config.dynamic_batching.SetInParent()
+    set_warmup(config, engine, usual)
+    return text_format.MessageToString(config)
+
+
+def add_tensors(config: model_config_pb2.ModelConfig, engine: Engine, io_dtype: np.dtype) -> None:
+    """Add the engine's inputs and outputs to ``config``, whose ``max_batch_size`` says whether Triton batches it."""
+    first = 1 if config.max_batch_size else 0
+    for place, tensors in ((config.input, engine.inputs), (config.output, engine.outputs)):
+        for tensor in tensors:
+            place.add(name=tensor.name, data_type=triton_type(tensor, io_dtype), dims=triton_dims(tensor, first))
+
+
+def set_warmup(config: model_config_pb2.ModelConfig, engine: Engine, usual: Mapping[str, int]) -> None:
+    """Let ``config``, which has its inputs, begin with a request of zeros, at each symbol's ``usual`` value.
 
     So the first picture does not pay for what a backend puts off until its first run.
     """
-    config = text_format.Parse(source.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
-    first = 1 if config.max_batch_size else 0
-    # Where Triton does not batch, 0 keeps it from putting a dimension in front.
-    warmup = config.model_warmup.add(name="usual", batch_size=usual["rows"] if first else 0)
+    del config.model_warmup[:]
+    # Triton skips a warm-up of batch size 0, and adds no dimension to any where max_batch_size is 0.
+    rows = min(usual.get("rows", 1), config.max_batch_size) or 1
+    warmup = config.model_warmup.add(name="usual", batch_size=rows)
+    data_types = {tensor.name: tensor.data_type for tensor in config.input}
     for tensor in engine.inputs:
-        warmup.inputs[tensor.name].data_type = triton_type(tensor, io_dtype)
-        warmup.inputs[tensor.name].dims.extend(tensor.shape(usual)[first:])
+        warmup.inputs[tensor.name].data_type = data_types[tensor.name]
+        warmup.inputs[tensor.name].dims.extend(tensor.shape(usual)[1 if config.max_batch_size else 0 :])
         warmup.inputs[tensor.name].zero_data = True
-    return text_format.MessageToString(config)

@@ -1,1 +1,1 @@
-"""What several Python models share; export copies this package into each model's version folder."""
+"""Code shared by the Python models; export copies this package into each model's version folder."""

@@ -1,4 +1,4 @@
-"""How a Python model answers: with a response, or with an error, but always."""
+"""How a Python model answers: always, with a response or an error."""
 
 import asyncio
 import logging
@@ -15,15 +15,15 @@ _TRITON_CODES = {
     "OVERLOADED": "UNAVAILABLE",
     "CANCELLED": "CANCELLED",
 }
-"""Our code → Triton's, which becomes gRPC's and HTTP's status; INTERNAL where absent."""
+"""Our code → Triton's, which sets the gRPC and HTTP status; INTERNAL for all others."""
 
 _log = logging.getLogger(__name__)
 
 
 async def answer(pb_utils: Any, sender: Any, response: Awaitable[Any | None]) -> None:
-    """Send what ``response`` comes to, or its error, as the last response; None ends the stream without one.
+    """Send the result of ``response``, or its error, as the last response; None ends the stream without one.
 
-    A client that never gets its last response waits for ever, so nothing may pass by this.
+    A client that never gets a last response waits for ever, so every request must go through here.
     """
     last = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
     try:
@@ -42,7 +42,7 @@ async def answer(pb_utils: Any, sender: Any, response: Awaitable[Any | None]) ->
 
 
 def error_response(pb_utils: Any, error: Exception) -> Any:
-    """Return the response that carries ``error``; one that nobody foresaw is logged and becomes ``[INTERNAL]``."""
+    """Return the response for ``error``. An unexpected error is logged and becomes ``[INTERNAL]``."""
     if not isinstance(error, InstaDepthError):
         _log.error("a request failed in a way that nobody foresaw", exc_info=error)
         error = InstaDepthError(f"{type(error).__name__}: {error}")

@@ -18,8 +18,8 @@ RANDOM_SEED = -1
 class Attribute:
     """One input tensor of ``insta_depth`` and ``insta_depth_stream``, of a single element.
 
-    ``default``: the value where a request leaves it out; None: there is none, or the checkpoint says, see ``parse``.
-    ``is_documented``: it belongs to the documented API; the others are extensions.
+    ``default``: used if a request leaves it out; None: there is none, or the checkpoint sets it, see ``parse``.
+    ``is_documented``: part of the documented API; the others are extensions.
     """
 
     name: str
@@ -40,22 +40,30 @@ def _documented(name: str, kind: Any, triton_type: str, about: str, default: Any
 
 
 ATTRIBUTES = (
-    _documented("prompt", "text", "TYPE_STRING", "what to render", is_required=True),
+    _documented("prompt", "text", "TYPE_STRING", "prompt to render", is_required=True),
     _documented("face_image", "picture", "TYPE_STRING", "picture of the person", is_required=True),
     _documented("pose_image", "picture", "TYPE_STRING", "picture whose pose the person takes", is_required=True),
-    _documented("negative_prompt", "text", "TYPE_STRING", "what to keep out"),
-    _documented("num_inference_steps", "whole", "TYPE_INT32", "denoising steps", 10, minimum=4, maximum=100),
+    _documented("negative_prompt", "text", "TYPE_STRING", "prompts to exclude"),
+    _documented("num_inference_steps", "whole", "TYPE_INT32", "number of denoising steps", 10, minimum=4, maximum=100),
     _documented(
-        "guidance_scale", "number", "TYPE_FP32", "how closely to follow the prompt", 3.0, minimum=1, maximum=15
+        "guidance_scale", "number", "TYPE_FP32", "scale for classifier-free guidance", 3.0, minimum=1, maximum=15
     ),
-    _documented("seed", "whole", "TYPE_INT64", "-1 draws one", RANDOM_SEED, minimum=RANDOM_SEED, maximum=MAX_SEED),
-    _documented("base64", "flag", "TYPE_BOOL", "the image as base64 text, or as bytes", True),
+    _documented(
+        "seed",
+        "whole",
+        "TYPE_INT64",
+        "seed for image generation; -1 draws one",
+        RANDOM_SEED,
+        minimum=RANDOM_SEED,
+        maximum=MAX_SEED,
+    ),
+    _documented("base64", "flag", "TYPE_BOOL", "base64 encoding of the output image", True),
     Attribute("ip_adapter_scale", "number", "TYPE_FP32", "weight of the face's attention", 0.8, minimum=0, maximum=2),
     Attribute("identitynet_scale", "number", "TYPE_FP32", "weight of the face's keypoints", 0.8, minimum=0, maximum=2),
     Attribute("depth_scale", "number", "TYPE_FP32", "weight of the pose picture's depth", 0.5, minimum=0, maximum=2),
-    # The manifest says which names there are, and which is the checkpoint's own.
-    Attribute("scheduler", "text", "TYPE_STRING", "how noise is taken away", "euler"),
-    Attribute("enhance_face_region", "flag", "TYPE_BOOL", "the face acts inside the pose's face box only", True),
+    # The manifest lists the names, and says which is the default.
+    Attribute("scheduler", "text", "TYPE_STRING", "sampler of the denoising steps", "euler"),
+    Attribute("enhance_face_region", "flag", "TYPE_BOOL", "let the face act inside the pose's face box only", True),
     Attribute(
         "pose_without_face",
         "choice",
@@ -66,9 +74,9 @@ ATTRIBUTES = (
     ),
     # Its limits and default are the checkpoint's.
     Attribute("max_side", "whole", "TYPE_INT32", "longer side of the picture", minimum=64, multiple=64),
-    Attribute("output_format", "choice", "TYPE_STRING", "the file's format", "jpeg", choices=WRITABLE),
-    Attribute("output_quality", "whole", "TYPE_INT32", "of jpeg and webp", 95, minimum=1, maximum=100),
-    Attribute("preview", "flag", "TYPE_BOOL", "a small picture with each step (streams only)", False),
+    Attribute("output_format", "choice", "TYPE_STRING", "format of the file", "jpeg", choices=WRITABLE),
+    Attribute("output_quality", "whole", "TYPE_INT32", "quality of a jpeg or webp file", 95, minimum=1, maximum=100),
+    Attribute("preview", "flag", "TYPE_BOOL", "a small picture with each step; streams only", False),
 )
 
 DEFAULTS = {attribute.name: attribute.default for attribute in ATTRIBUTES if attribute.default is not None}

@@ -1,4 +1,4 @@
-"""Requests that run on while `execute` returns."""
+"""Requests that keep running after `execute` has returned."""
 
 import asyncio
 import threading
@@ -8,11 +8,11 @@ from typing import Any
 
 
 class Background:
-    """An event loop in a thread of its own, in which a model answers its requests side by side.
+    """An event loop in its own thread, in which a model answers requests concurrently.
 
-    Triton waits for a unary model's ``async def execute`` before it calls it again, so that its requests
-    would run one by one; a decoupled model's it starts in a loop whose executor has only a few threads,
-    though each call of another model waits in one.
+    Triton waits for a unary model's ``async def execute`` before it calls it again, so its requests would run one
+    by one. It runs a decoupled model's in a loop whose executor has only a few threads, and each call of another
+    model occupies one.
     """
 
     def __init__(self, name: str, max_threads: int) -> None:
@@ -22,11 +22,11 @@ class Background:
         self._thread.start()
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run ``coroutine``, which handles its own errors, and return at once."""
+        """Schedule ``coroutine``, which handles its own errors, and return at once."""
         asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def stop(self, timeout_s: float) -> None:
-        """Cancel what still runs, let it say goodbye for ``timeout_s`` and end the loop."""
+        """Cancel all tasks, give them ``timeout_s`` to finish, and stop the loop."""
         asyncio.run_coroutine_threadsafe(_cancel_others(timeout_s), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout_s)

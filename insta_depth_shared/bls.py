@@ -1,4 +1,4 @@
-"""The one way in which our Python models call other models (Triton's Business Logic Scripting)."""
+"""How our Python models call other models (Triton's Business Logic Scripting)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -12,12 +12,12 @@ Array = Any
 """A ``numpy.ndarray``, or a ``torch.Tensor`` on any device; not every model that shares this module has torch."""
 Arrays = dict[str, np.ndarray]
 Call = Callable[[str, Mapping[str, np.ndarray], Sequence[str]], Arrays]
-"""A model's name, its inputs by name and the wanted outputs' names → these outputs by name."""
+"""(model name, inputs by name, names of the wanted outputs) → those outputs by name."""
 
 CANCELLATION_KEY = "cancellation_key"
 """Parameter of a request to ``insta_depth_stream``: a secret by which its sender can cancel it."""
 CANCEL = "cancel"
-"""Parameter of a request that asks for nothing but the end of the one with this cancellation key."""
+"""Parameter of a request that only cancels the request with this key."""
 
 
 class Bls:
@@ -40,7 +40,7 @@ class Bls:
     async def call_on(
         self, device: Any, model: str, inputs: Mapping[str, Array], outputs: Sequence[str]
     ) -> dict[str, Any]:
-        """Do as `call` does, and return ``torch.Tensor``s on ``device``, a ``torch.device``.
+        """Like `call`, but return ``torch.Tensor``s on ``device``, a ``torch.device``.
 
         On a GPU they are copied out of Triton's memory pool, on the device and in the current stream's order.
         """
@@ -50,7 +50,7 @@ class Bls:
         return device_tensors({name: by_name(response, name) for name in outputs}, device)
 
     def call_now(self, model: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> Arrays:
-        """Do as `call` does, for a model that has nothing else to do while it waits."""
+        """Like `call`, but blocking, for a model that has nothing else to do."""
         response = self._request(model, inputs, outputs).exec()
         return self._arrays(model, response, outputs)
 
@@ -63,7 +63,7 @@ class Bls:
     ) -> AsyncIterator[Arrays]:
         """Run the decoupled ``model`` and yield those of ``outputs`` that each response holds, if any.
 
-        Each wait for a response holds a thread of the event loop's default executor: Triton's iterator blocks.
+        Waiting for a response occupies a thread of the event loop's default executor, because Triton's iterator blocks.
         """
         responses = iter(await self._request(model, inputs, outputs, parameters).async_exec(decoupled=True))
         while (response := await asyncio.to_thread(next, responses, None)) is not None:
@@ -91,9 +91,9 @@ class Bls:
         )
 
     def _tensor(self, name: str, array: Array) -> Any:
-        """Wrap ``array`` where it lies.
+        """Wrap ``array`` without a copy.
 
-        On a GPU Triton takes the object itself, not a capsule: it then waits for the work that is queued on it.
+        On a GPU pass Triton the object itself, not a capsule: it then waits for the tensor's queued work.
         """
         if isinstance(array, np.ndarray):
             return self._pb_utils.Tensor(name, np.ascontiguousarray(array))
@@ -117,8 +117,8 @@ class Bls:
 def device_tensors(tensors: Mapping[str, Any], device: Any) -> dict[str, Any]:
     """Return Triton's ``tensors`` as torch's on ``device``; those in host memory are moved there.
 
-    What lies on the GPU belongs to Triton, which gives it to the next request once the response is gone: it is
-    copied, and the copy awaited, as long as the response is held.
+    GPU memory belongs to Triton, which reuses it once the response is freed. So tensors on the GPU are copied, and
+    the copy is complete on return.
     """
     import torch
 

@@ -1,7 +1,7 @@
-"""Every error a request can end with.
+"""The errors that a request can end with.
 
-Triton carries an error across a BLS call or to a client as text only, so the code travels inside the
-text: ``[CODE] message``. `parse` is the one place that reads it back.
+Triton passes an error through a BLS call or to a client as text only, so the code is part of the text: ``[CODE]
+message``. Only `parse` reads it back.
 """
 
 import re
@@ -10,7 +10,7 @@ _CODED = re.compile(r"\[(?P<code>[A-Z_]+)\] (?P<message>.*)", re.DOTALL)
 
 
 class InstaDepthError(Exception):
-    """Root of the tree; ``code`` names the kind for machines."""
+    """Base class; ``code`` identifies the kind."""
 
     code = "INTERNAL"
 
@@ -71,7 +71,7 @@ _BY_CODE = {
 
 
 def parse(text: str) -> InstaDepthError | None:
-    """Return the error that ``text`` carries, or None where it carries no code."""
+    """Return the error in ``text``, or None if it has no code."""
     match = _CODED.search(text)
     if match is None or match["code"] not in _BY_CODE:
         return None

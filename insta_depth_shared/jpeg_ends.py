@@ -1,8 +1,8 @@
-"""JPEG files that were cut a little early, as a camera or an upload leaves them: is nearly all of the picture there?
+"""Truncated JPEG files, as cameras and uploads leave them: decide whether nearly all of the picture is there.
 
-Pillow refuses a file for its missing end marker alone, and its tolerant mode, a switch of the whole process, takes one
-of which half is missing. Here the file is decoded twice, once with nothing and once with noise in the place of what is
-missing: the pixels that differ are those that were lost.
+Pillow rejects a file that only lacks its end marker, while its tolerant mode, a process-wide switch, accepts one that
+lacks half. Here the file is decoded twice, without the missing data and with noise in its place: the pixels that differ
+were lost.
 """
 
 import random
@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 LOST_SHARE_MAX, LOST_PIXELS_MAX = 0.005, 512
-"""How much may be missing: a share of the picture, or in a small one two blocks of 16 x 16."""
+"""How much may be missing: a share of the picture, or two blocks of 16 x 16 in a small one."""
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 _RESTART_INTERVAL = 0xDD
@@ -26,7 +26,7 @@ _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])(..)", re.DOTALL)
 
 
 def decode_cut(content: bytes, decode: Callable[[bytes], np.ndarray]) -> np.ndarray | None:
-    """Return the picture, (H, W, 3), of a JPEG file whose end is missing; None where too much of it is."""
+    """Return the picture, (H, W, 3), of a JPEG file whose end is missing; None if too much is missing."""
     data = content.rstrip(b"\xff")
     if not content.startswith(_START) or (interval := _restart_interval(data)) is None:
         return None
@@ -38,9 +38,9 @@ def decode_cut(content: bytes, decode: Callable[[bytes], np.ndarray]) -> np.ndar
 
 
 def _noise(data: bytes, interval: int, pixels: int) -> bytes:
-    """Return enough to fill more than may be missing, in pieces of ``interval`` blocks, 0 for one piece.
+    """Return more noise than may be missing, in pieces of ``interval`` blocks; 0 means one piece.
 
-    A decoder reads on at the next restart marker, whose numbers go round from 0 to 7.
+    A decoder resumes at the next restart marker; markers are numbered 0 to 7 in rotation.
     """
     noise = random.Random(0).randbytes(max(20_000, pixels // 5)).replace(b"\xff", b"")
     piece = interval * _BLOCK_BYTES or len(noise)
@@ -50,9 +50,9 @@ def _noise(data: bytes, interval: int, pixels: int) -> bytes:
 
 
 def _restart_interval(data: bytes) -> int | None:
-    """Return how many blocks lie between restart markers, 0 for none.
+    """Return the number of blocks between restart markers, 0 if there are none; None if a scan is missing.
 
-    None where a scan is missing: each component's every coefficient must have its last bit in one that has begun.
+    Every coefficient of every component must have its last bit in a scan that has begun.
     """
     seen: dict[int, set[int]] = {}
     interval = 0

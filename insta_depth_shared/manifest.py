@@ -1,4 +1,4 @@
-"""Facts of a checkpoint, written by export beside each Python model and read at load."""
+"""Facts about a checkpoint, written by export beside each Python model and read when it loads."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -12,13 +12,13 @@ FILE_NAME = "manifest.json"
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Sizes in pixels of the pictures that the checkpoint makes."""
+    """Picture sizes in pixels."""
 
     min_side: int
     max_side: int
     multiple: int = 64
     max_aspect: float = 4.0
-    """Longer side over shorter one of a pose picture; engines are built for sizes up to there."""
+    """Maximum aspect ratio of a pose picture; engines are built for sizes up to it."""
 
     @property
     def smallest_max_side(self) -> int:
@@ -28,7 +28,7 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class LatentFacts:
-    """``scale_factor``: pixels a latent cell; ``scaling_factor``: the VAE's, already inside its engine."""
+    """``scale_factor``: pixels per latent cell; ``scaling_factor``: the VAE's, already applied inside its engine."""
 
     channels: int
     scale_factor: int
@@ -40,7 +40,7 @@ class LatentFacts:
 
 @dataclass(frozen=True)
 class TextFacts:
-    """What `prompt_encoder` and the loop know of the text encoders."""
+    """Facts about the text encoders, for `prompt_encoder` and the loop."""
 
     token_count: int
     hidden_size: int
@@ -51,10 +51,11 @@ class TextFacts:
 
 @dataclass(frozen=True)
 class FaceFacts:
-    """What `face_analysis` and the loop know of the face networks.
+    """Facts about the face networks, for `face_analysis` and the loop.
 
-    ``detector_sizes``: square input sizes to try in turn; one alone where the network's is fixed. ``min_face_px``: the
-    shorter side of a face's box, in pixels of the picture sent, from which its embedding is that of the person.
+    ``detector_sizes``: square input sizes to try in this order; a single one if the network's input is fixed.
+    ``min_face_px``: minimum shorter side of a face's box, in pixels of the picture sent, for its embedding to
+    identify the person.
     """
 
     embedding_size: int
@@ -84,13 +85,13 @@ class Manifest:
     scheduler: dict[str, Any]
     """The checkpoint's ``scheduler_config.json``, ``_class_name`` included."""
     schedulers: list[str]
-    """The names that a request may give."""
+    """The scheduler names that a request may use."""
     denoise_step_inputs: dict[str, str]
-    """The tensors that the ``denoise_step`` ensemble takes: name → numpy dtype."""
+    """The inputs of the ``denoise_step`` ensemble: name → numpy dtype."""
     max_rows: int = 16
-    """Rows that the engines of ``denoise_step`` take in one call."""
+    """Maximum rows in one call of the ``denoise_step`` engines."""
     defaults: dict[str, Any] = field(default_factory=DEFAULTS.copy)
-    """Values of the attributes that a request leaves out."""
+    """Defaults of the attributes."""
     depth: DepthFacts = field(default_factory=DepthFacts)
 
     def save(self, folder: Path) -> None:

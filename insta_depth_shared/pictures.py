@@ -1,4 +1,4 @@
-"""Pictures as they travel: file bytes or base64 text in, file bytes out."""
+"""Decoding and encoding pictures: file bytes or base64 text in, file bytes out."""
 
 import base64
 import binascii
@@ -37,7 +37,7 @@ _OTHER_FORMATS = {
     "SVG": rb"\s*<(\?xml|svg|!DOCTYPE svg)",
     "HTML": rb"(?i)\s*<(!doctype )?html",
 }
-"""What callers send in the belief that it is one of `READABLE`, by how it begins."""
+"""Formats that callers take for one of `READABLE`, by their first bytes."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,15 @@ def decode_picture(data: bytes, field: str, limits: PictureLimits) -> np.ndarray
         raise
     except Image.DecompressionBombError as error:
         raise TooLarge(f"{field}: {error}; the maximum is {limits.max_pixels} pixels") from error
-    except Exception as error:  # a damaged file makes Pillow's parsers raise nearly anything
+    except Exception as error:  # a damaged file makes Pillow's parsers raise almost anything
         raise InvalidInput(f"{field}: {len(content)} bytes are a damaged picture: {error}") from error
 
 
 def resize_for_model(image: np.ndarray, min_side: int, max_side: int, multiple: int) -> np.ndarray:
     """Scale as InstantID does: the longer side becomes ``max_side``, each side a multiple of ``multiple``.
 
-    The proportions are those of a picture whose shorter side is ``min_side`` and whose sides are whole. The picture is
-    resized twice, bilinear: to the size that follows, then to that size floored to multiples, at least one.
+    The proportions are those of the picture scaled to a shorter side of ``min_side``, with both sides rounded. The
+    picture is resized twice, bilinear: to the scaled size, then to that size floored to multiples, at least one.
     ``image``, result: (H, W, 3) uint8.
     """
     height, width = image.shape[:2]
@@ -85,7 +85,7 @@ def resize_for_model(image: np.ndarray, min_side: int, max_side: int, multiple: 
 
 
 def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
-    """Each side is rounded, to one pixel at least: a very thin picture's shorter side would be none."""
+    """Round each side to at least one pixel: a very thin picture's shorter side would become 0."""
     width, height = (max(round(factor * side), 1) for side in size)
     return width, height
 
@@ -93,7 +93,7 @@ def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
 def encode_picture(image: np.ndarray, output_format: str, quality: int) -> bytes:
     """Return ``image``, (H, W, 3) uint8 RGB, as the bytes of a jpeg, png or webp file.
 
-    ``quality``, 1 to 100, has no effect on png, which loses nothing.
+    ``quality``, 1 to 100, has no effect on png, which is lossless.
     """
     options: dict[str, dict[str, Any]] = {
         "jpeg": {"quality": quality, "subsampling": "4:4:4", "optimize": True},
@@ -106,12 +106,12 @@ def encode_picture(image: np.ndarray, output_format: str, quality: int) -> bytes
 
 
 def _is_text(data: bytes) -> bool:
-    """Every readable format has a byte in its first 64 that no text has."""
+    """Every readable format has a non-text byte in its first 64."""
     return not data.removeprefix(_UTF8_MARK)[:64].translate(None, _PRINTABLE)
 
 
 def _from_text(text: bytes, field: str) -> bytes:
-    """Read base64, padded or not, in either alphabet, in lines or not, alone or in a data URI."""
+    """Decode base64: padded or not, either alphabet, with or without line breaks, alone or in a data URI."""
     if not text[:9].lstrip().lower().startswith(b"data:"):
         return _from_base64(text, field)
     head, _, body = text.partition(b",")
@@ -135,7 +135,7 @@ def _other_format(content: bytes) -> str | None:
 
 
 def _decode_whole_or_cut(content: bytes, field: str, max_pixels: int) -> np.ndarray:
-    """Decode a file, also a JPEG that lacks no more than its end marker and a little before it."""
+    """Decode a file; a JPEG may lack its end marker and a little before it."""
     try:
         return _decode(content, field, max_pixels)
     except OSError:
@@ -156,9 +156,9 @@ def _decode(content: bytes, field: str, max_pixels: int) -> np.ndarray:
 
 
 def _open(content: bytes, field: str) -> ImageFile.ImageFile:
-    """Read the header alone.
+    """Read only the header.
 
-    ``Image.open`` would do so too, but judges the size by Pillow's global limit before we can name it.
+    ``Image.open`` would too, but applies Pillow's global size limit before we can report the size.
     """
     Image.init()
     for name in READABLE:

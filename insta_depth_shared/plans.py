@@ -1,4 +1,4 @@
-"""TensorRT plans fit one version of TensorRT and one kind of GPU: said here before TensorRT says it less clearly."""
+"""A TensorRT plan fits one TensorRT version and one kind of GPU: checked here, as TensorRT's own error is unclear."""
 
 import ctypes
 import json
@@ -29,7 +29,7 @@ class PlanRecord:
     """``9.0``"""
     precision: str
     profiles: list[dict[str, list[int]]]
-    """Smallest, most usual and largest value of each dynamic dimension, by the engine table's symbols."""
+    """Minimum, optimum and maximum of each dynamic dimension, by the engine table's symbols."""
     source: str
     """SHA-256 of the ONNX engine, weights included."""
     plan: str
@@ -38,7 +38,7 @@ class PlanRecord:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where plans are to run; ``tensorrt`` is None where no library could be asked."""
+    """Where plans are to run; ``tensorrt`` is None if no library was found."""
 
     tensorrt: str | None
     gpu: str
@@ -46,7 +46,7 @@ class Machine:
 
     @classmethod
     def here(cls, device: Any) -> "Machine":
-        """Ask the driver about ``device``, a CUDA ``torch.device``, and the TensorRT library for its version."""
+        """Query the driver about ``device``, a CUDA ``torch.device``, and the TensorRT library for its version."""
         import torch
 
         major, minor = torch.cuda.get_device_capability(device)
@@ -54,14 +54,14 @@ class Machine:
 
 
 def save_plans(folder: Path, records: Mapping[str, PlanRecord]) -> None:
-    """Write ``records`` into a Python model's folder, which may be all that its process can see."""
+    """Write ``records`` into a Python model's folder, the only one that its process is sure to see."""
     (folder / FILE_NAME).write_text(
         json.dumps({name: vars(record) for name, record in records.items()}, indent=2), encoding="utf-8"
     )
 
 
 def check_plans(folder: Path, machine: Machine) -> None:
-    """Hold the plans that ``folder`` knows of against ``machine``; raises `PlanMismatch` naming every difference."""
+    """Compare the plans recorded in ``folder`` with ``machine``; raises `PlanMismatch` naming every difference."""
     path = folder / FILE_NAME
     if not path.exists():
         return
@@ -88,7 +88,7 @@ def _faults(record: PlanRecord, machine: Machine) -> Iterator[str]:
 
 
 def _release(version: str) -> list[str]:
-    """Major, minor and patch: a plan is read by exactly the release that wrote it."""
+    """Major, minor and patch: only the release that wrote a plan can read it."""
     return version.split(".")[:3]
 
 

@@ -1,4 +1,4 @@
-"""``python -m miniature DIR``: train the miniature checkpoint on the little world; go on where it stopped."""
+"""``python -m miniature DIR``: train the miniature checkpoint on its drawn world; resumes an interrupted run."""
 
 import argparse
 import json
@@ -13,9 +13,9 @@ from rich.console import Console
 
 from export.command_line import run_command
 
-from .plan import CheckpointPlan
+from .architecture import CheckpointConfig
 from .training.loop import Workplace
-from .training.pictures import HELD_BACK_SEED, PicturePlan
+from .training.pictures import HELD_BACK_SEED, TrainingPictures
 from .training.pipeline import FULL, train_all
 from .training.writing import write_trained
 
@@ -42,9 +42,9 @@ def _write(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> None:
     place = Workplace(options.work, options.seed, torch.device(options.device))
-    pictures = PicturePlan(options.work, options.seed)
+    pictures = TrainingPictures(options.work, options.seed)
     pictures = replace(pictures, parts=max(_FEWEST_PARTS, ceil(pictures.parts * options.share)))
-    write_trained(options.folder, train_all(CheckpointPlan(), FULL.shortened(options.share), pictures, place))
+    write_trained(options.folder, train_all(CheckpointConfig(), FULL.shortened(options.share), pictures, place))
 
 
 def _parse() -> argparse.Namespace:
@@ -77,7 +77,7 @@ def _seed(text: str) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Raise `ValueError`, or what torch raises for a device, for what would go wrong after hours."""
+    """Check early what would otherwise fail after hours: raises `ValueError`, or torch's error for a device."""
     if options.folder.exists():
         raise ValueError(f"{options.folder} exists already: name a new folder")
     torch.zeros(1, device=options.device)
@@ -85,7 +85,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _claim(work: Path, run: dict[str, float]) -> None:
-    """Let ``work`` belong to one run: another one's weights would be taken for finished."""
+    """Bind ``work`` to one run: weights of another run would be taken for finished."""
     work.mkdir(parents=True, exist_ok=True)
     owner = work / "run.json"
     if not owner.exists() and any(work.iterdir()):

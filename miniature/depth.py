@@ -14,7 +14,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from .plan import CheckpointPlan, DepthPlan
+from .architecture import CheckpointConfig, DepthConfig
 from .random_weights import seeded, spread
 
 _GAIN = 1.3
@@ -23,26 +23,26 @@ _IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.
 _HALVES = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 
 
-def write_depth(folder: Path, plan: CheckpointPlan, seed: int) -> None:
+def write_depth(folder: Path, config: CheckpointConfig, seed: int) -> None:
     """Write the network and ``preprocessor_config.json``."""
     with seeded(seed):
-        network = build_depth(plan.depth).eval()
+        network = build_depth(config.depth).eval()
         for layer in network.modules():
             if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                 spread(layer, _GAIN)
-        _calibrate(network, plan.depth.image_size)
+        _calibrate(network, config.depth.image_size)
     network.save_pretrained(folder)
-    build_processor(plan.depth).save_pretrained(folder)
+    build_processor(config.depth).save_pretrained(folder)
 
 
-def build_depth(part: DepthPlan) -> PreTrainedModel:
+def build_depth(part: DepthConfig) -> PreTrainedModel:
     """Return the network as transformers initialises it."""
     return {"dpt": _build_dpt, "depth_anything": _build_depth_anything}[part.kind](part)
 
 
 @torch.no_grad()
 def _calibrate(network: PreTrainedModel, side_px: int) -> None:
-    """Give depth maps a deviation of 1 about `_DEPTH_OFFSET`.
+    """Scale depth maps to a deviation of 1 around `_DEPTH_OFFSET`.
 
     The head ends in a ReLU: an untrained one would clip much of every map to zero.
     """
@@ -55,7 +55,7 @@ def _calibrate(network: PreTrainedModel, side_px: int) -> None:
     last.get_parameter("bias").fill_(_DEPTH_OFFSET - seen[0].mean() / seen[0].std())
 
 
-def _build_dpt(part: DepthPlan) -> PreTrainedModel:
+def _build_dpt(part: DepthConfig) -> PreTrainedModel:
     config = DPTConfig(
         hidden_size=part.hidden_size,
         num_hidden_layers=part.layers,
@@ -70,7 +70,7 @@ def _build_dpt(part: DepthPlan) -> PreTrainedModel:
     return DPTForDepthEstimation(config)
 
 
-def _build_depth_anything(part: DepthPlan) -> PreTrainedModel:
+def _build_depth_anything(part: DepthConfig) -> PreTrainedModel:
     backbone = Dinov2Config(
         hidden_size=part.hidden_size,
         num_hidden_layers=part.layers,
@@ -90,8 +90,8 @@ def _build_depth_anything(part: DepthPlan) -> PreTrainedModel:
     return DepthAnythingForDepthEstimation(config)
 
 
-def build_processor(part: DepthPlan) -> DPTImageProcessor:
-    """Return what brings a picture to the network's size and range."""
+def build_processor(part: DepthConfig) -> DPTImageProcessor:
+    """Return the image processor."""
     anything = part.kind == "depth_anything"
     return DPTImageProcessor(
         size={"height": part.image_size, "width": part.image_size},

@@ -23,7 +23,7 @@ _BACKGROUND_LOGIT = -4.0
 
 @dataclass(frozen=True)
 class Level:
-    """Raw answers of one stride: ``logits`` (B, N), ``boxes`` (B, N, 4), ``keypoints`` (B, N, 10).
+    """Raw outputs of one stride: ``logits`` (B, N), ``boxes`` (B, N, 4), ``keypoints`` (B, N, 10).
 
     N runs over rows, columns, then the cell's anchors. Distances are in units of the anchor's size.
     """
@@ -75,7 +75,7 @@ class FaceDetector(nn.Module):
 
 
 class PublishedInterface(nn.Module):
-    """The detector as the published ONNX file answers: sigmoid scores, stride units, no batch dimension."""
+    """The detector with the published ONNX file's outputs: sigmoid scores, stride units, no batch dimension."""
 
     def __init__(self, detector: FaceDetector) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ def export_detector(detector: FaceDetector, path: Path) -> None:
 
 
 def _split(answer: torch.Tensor) -> Level:
-    """(B, anchors × 15, h, w) → one row per anchor, in the order in which SCRFD's decoder counts them."""
+    """(B, anchors × 15, h, w) → one row per anchor, in the order of SCRFD's decoder."""
     rows = answer.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, _VALUES_PER_ANCHOR))
     return Level(rows[..., 0], rows[..., 1:5], rows[..., 5:])
 

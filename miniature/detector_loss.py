@@ -1,4 +1,4 @@
-"""The face detector's loss: which anchor stands for which face, and how far off it is."""
+"""The face detector's loss: which anchor is matched to which face, and its error."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from .detector import ANCHOR_SIZES_PX, STRIDES, Level
 from .detector_pictures import Faces
 
 _RADIUS = 0.2
-"""An anchor stands for a face when it lies this close to the face's middle, in sizes of the face …"""
+"""An anchor is matched to a face if it is this close to the face's centre, in sizes of the face …"""
 _NEAR_FACTOR = 1.6
 """… and its size is at most so many times larger or smaller."""
 _BOX_WEIGHT, _KEYPOINT_WEIGHT = 3.0, 8.0
@@ -36,9 +36,9 @@ class Anchors:
         return cls(np.concatenate(centres).astype(np.float32), np.concatenate(sizes).astype(np.float32))
 
     def match(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the anchors that stand for a face, and which of ``boxes`` (N, 4) each stands for.
+        """Return the matched anchors, and for each the index of its face in ``boxes`` (N, 4).
 
-        Where the net is too coarse for any anchor to lie close enough, the closest of the right size does.
+        If no anchor is close enough, the closest one of the right size is matched.
         """
         if len(boxes) == 0:
             return np.zeros(0, int), np.zeros(0, int)

@@ -1,4 +1,4 @@
-"""What the face detector is taught with: pictures of the world as insightface would hand them over."""
+"""The face detector's training pictures: the world, preprocessed as by insightface."""
 
 from dataclasses import dataclass, replace
 
@@ -20,11 +20,11 @@ class Faces:
     keypoints: np.ndarray
 
     def scaled(self, factor: np.ndarray) -> "Faces":
-        """Return them in a picture enlarged by ``factor`` (2), across and down."""
+        """Return them scaled by ``factor`` (2), horizontally and vertically."""
         return Faces(self.boxes * np.tile(factor, 2), self.keypoints * factor)
 
     def mirrored(self, width_px: int) -> "Faces":
-        """Return them in the mirrored picture, where left and right change their meaning."""
+        """Return them in the mirrored picture, with left and right swapped."""
         x1, y1, x2, y2 = self.boxes.T
         keypoints = self.keypoints[:, _MIRRORED] * [-1, 1] + [width_px, 0]
         return Faces(np.stack([width_px - x2, y1, width_px - x1, y2], axis=1), keypoints)
@@ -53,7 +53,7 @@ def _draw_picture(rng: np.random.Generator) -> Picture:
 
 
 def _draw_scene(rng: np.random.Generator) -> Scene:
-    """Return one to three people side by side, from far away to filling the picture."""
+    """Draw one to three people side by side, from far away to filling the picture."""
     count = int(rng.choice([1, 2, 3], p=[0.75, 0.17, 0.08]))
     places = (np.arange(count) + rng.uniform(0.3, 0.7, count)) / count
     largest = 0.95 if count == 1 else 0.9 / count
@@ -87,7 +87,7 @@ def draw_nobody(rng: np.random.Generator, height: int, width: int) -> np.ndarray
 def place_batch(
     rng: np.random.Generator, pictures: list[Picture], side_px: int, count: int
 ) -> tuple[torch.Tensor, list[Faces]]:
-    """Return ``count`` of the pictures (B, 3, S, S) uint8, as insightface hands them over, and their faces."""
+    """Return ``count`` of the pictures (B, 3, S, S) uint8, preprocessed as by insightface, and their faces."""
     chosen = rng.integers(len(pictures), size=count)
     images, faces = zip(*(_place(rng, pictures[index], side_px) for index in chosen), strict=True)
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), list(faces)
@@ -107,7 +107,7 @@ def _place(rng: np.random.Generator, picture: Picture, side_px: int) -> tuple[np
 
 
 def _relit(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Change brightness and contrast a little; some pictures lose their sharpness, some their colours."""
+    """Change brightness and contrast a little; blur some pictures and desaturate some."""
     if rng.random() < 0.3:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.008 * image.shape[0]))
     if rng.random() < 0.15:

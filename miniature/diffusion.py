@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL, ControlNetModel, EulerDiscreteScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from .plan import CheckpointPlan, TextEncoderPlan
+from .architecture import CheckpointConfig, TextEncoderConfig
 from .random_weights import seeded, spread, spread_named
 
 _TIME_IDS = 6
-# Untrained attention hardly moves the residual stream, and a picture would not show what it attends to.
+# Untrained attention hardly changes the residual stream, so pictures would not show its effect.
 _ATTENTION_GAINS = {"attn2.to_q": 2.0, "attn2.to_k": 2.0, "attn2.to_v": 2.0, "attn2.to_out.0": 10.0}
-# Strong latents on the shortest way through, so that noise can be read off at the end.
+# Strong latents on the shortest path, so that the noise can be read off at the end.
 _SHORTCUT_GAINS = {"conv_in": 2.5, "up_blocks.2.resnets.2.conv_shortcut": 2.0}
 _POOLED_GAINS = {"add_embedding.linear_1": 2.0, "add_embedding.linear_2": 2.0}
 _CONDITION_GAIN = 2.0
@@ -26,17 +26,17 @@ _WORD_SPREAD = 0.5
 _CONTRAST = 0.6
 
 
-def build_unet(plan: CheckpointPlan, seed: int, to_be_trained: bool = False) -> UNet2DConditionModel:
-    """Return SDXL's UNet at the plan's widths; its output has about unit deviation, as noise does.
+def build_unet(config: CheckpointConfig, seed: int, to_be_trained: bool = False) -> UNet2DConditionModel:
+    """Return SDXL's UNet at the config's widths; its output has about unit deviation, as noise does.
 
-    One ``to_be_trained`` starts as diffusers initialises it.
+    ``to_be_trained``: keep diffusers' initialisation.
     """
     with seeded(seed):
         unet = UNet2DConditionModel(
-            sample_size=plan.latent_size,
+            sample_size=config.latent_size,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-            **_shared_config(plan),
+            **_shared_config(config),
         )
         if not to_be_trained:
             spread_named(unet, _ATTENTION_GAINS | _POOLED_GAINS | _SHORTCUT_GAINS)
@@ -44,28 +44,28 @@ def build_unet(plan: CheckpointPlan, seed: int, to_be_trained: bool = False) -> 
     return unet
 
 
-def build_controlnet(plan: CheckpointPlan, seed: int, cross_attention: bool = True) -> ControlNetModel:
+def build_controlnet(config: CheckpointConfig, seed: int, cross_attention: bool = True) -> ControlNetModel:
     """Return a ControlNet with the UNet's shape, or the published ``-small`` one without cross-attention."""
     blocks = ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D")
     with seeded(seed):
         net = ControlNetModel(
             down_block_types=blocks if cross_attention else ("DownBlock2D",) * 3,
             mid_block_type="UNetMidBlock2DCrossAttn" if cross_attention else "UNetMidBlock2D",
-            conditioning_embedding_out_channels=plan.unet.condition_channels,
-            **_shared_config(plan),
+            conditioning_embedding_out_channels=config.unet.condition_channels,
+            **_shared_config(config),
         )
         spread_named(net, _ATTENTION_GAINS | _POOLED_GAINS)
         _open_zero_convolutions(net)
     return net
 
 
-def write_base(folder: Path, plan: CheckpointPlan, seed: int) -> UNet2DConditionModel:
-    """Write the base folder but its tokenizers; return the UNet, whose attention the face adapter follows."""
-    unet = build_unet(plan, seed)
+def write_base(folder: Path, config: CheckpointConfig, seed: int) -> UNet2DConditionModel:
+    """Write the base folder without its tokenizers; return the UNet, on whose attention the face adapter depends."""
+    unet = build_unet(config, seed)
     unet.save_pretrained(folder / "unet")
-    build_vae(plan, seed + 1).save_pretrained(folder / "vae")
-    build_text_encoder(CLIPTextModel, plan.text_encoder, plan, seed + 2).save_pretrained(folder / "text_encoder")
-    second = build_text_encoder(CLIPTextModelWithProjection, plan.text_encoder_2, plan, seed + 3)
+    build_vae(config, seed + 1).save_pretrained(folder / "vae")
+    build_text_encoder(CLIPTextModel, config.text_encoder, config, seed + 2).save_pretrained(folder / "text_encoder")
+    second = build_text_encoder(CLIPTextModelWithProjection, config.text_encoder_2, config, seed + 3)
     second.save_pretrained(folder / "text_encoder_2")
     write_index(folder)
     return unet
@@ -77,26 +77,26 @@ def write_index(folder: Path) -> None:
     (folder / "model_index.json").write_text(json.dumps(_model_index(), indent=2) + "\n", encoding="utf-8")
 
 
-def _shared_config(plan: CheckpointPlan) -> dict[str, Any]:
+def _shared_config(config: CheckpointConfig) -> dict[str, Any]:
     """Return what SDXL's UNet and its ControlNets have in common."""
-    pooled, times = plan.text_encoder_2.projection_size, _TIME_IDS * plan.unet.time_id_size
+    pooled, times = config.text_encoder_2.projection_size, _TIME_IDS * config.unet.time_id_size
     return {
-        "block_out_channels": plan.unet.channels,
-        "layers_per_block": plan.unet.layers_per_block,
-        "norm_num_groups": plan.unet.norm_groups,
-        "attention_head_dim": plan.unet.heads,  # SDXL's configs store the number of heads under this name
-        "transformer_layers_per_block": plan.unet.transformer_layers,
-        "cross_attention_dim": plan.cross_attention_size,
+        "block_out_channels": config.unet.channels,
+        "layers_per_block": config.unet.layers_per_block,
+        "norm_num_groups": config.unet.norm_groups,
+        "attention_head_dim": config.unet.heads,  # SDXL's configs store the number of heads under this name
+        "transformer_layers_per_block": config.unet.transformer_layers,
+        "cross_attention_dim": config.cross_attention_size,
         "use_linear_projection": True,
         "addition_embed_type": "text_time",
-        "addition_time_embed_dim": plan.unet.time_id_size,
+        "addition_time_embed_dim": config.unet.time_id_size,
         "projection_class_embeddings_input_dim": pooled + times,
     }
 
 
 @torch.no_grad()
 def _point_at_noise(unet: UNet2DConditionModel, pictures: int = 16) -> None:
-    """Let the output layer read the noise off the features, by least squares, and add some texture.
+    """Fit the output layer to the noise by least squares, and add some texture.
 
     With plain random weights the steps would amplify the latents instead of bringing them to unit scale.
     """
@@ -110,7 +110,7 @@ def _point_at_noise(unet: UNet2DConditionModel, pictures: int = 16) -> None:
 
 
 def _output_features(unet: UNet2DConditionModel, sample: torch.Tensor) -> torch.Tensor:
-    """Return what the output layer sees for noisy latents ``sample`` (B, 4, h, w) under random conditions."""
+    """Return the output layer's input for noisy latents ``sample`` (B, 4, h, w) under random conditions."""
     config, rows, seen = unet.config, len(sample), []
     hook = unet.conv_out.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     pooled = config.projection_class_embeddings_input_dim - _TIME_IDS * config.addition_time_embed_dim
@@ -128,7 +128,7 @@ def _output_features(unet: UNet2DConditionModel, sample: torch.Tensor) -> torch.
 
 
 def _open_zero_convolutions(net: ControlNetModel) -> None:
-    """Give a ControlNet's zero convolutions weight: untrained, they would leave every picture alone."""
+    """Give a ControlNet's zero convolutions random weights: untrained, they would have no effect."""
     open_stem(net, _CONDITION_GAIN)
     for convolution in [*net.controlnet_down_blocks, net.controlnet_mid_block]:
         spread(convolution, _CONTROL_GAIN)
@@ -144,17 +144,17 @@ def open_stem(net: ControlNetModel, last_gain: float = 1.0) -> None:
             spread(layer, last_gain if layer is stem.conv_out else _CONDITION_GAIN)
 
 
-def build_vae(plan: CheckpointPlan, seed: int) -> AutoencoderKL:
-    """Return SDXL's VAE at the plan's widths."""
+def build_vae(config: CheckpointConfig, seed: int) -> AutoencoderKL:
+    """Return SDXL's VAE at the config's widths."""
     with seeded(seed):
         vae = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 4,
             up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=plan.vae.channels,
-            layers_per_block=plan.vae.layers_per_block,
-            norm_num_groups=plan.vae.norm_groups,
+            block_out_channels=config.vae.channels,
+            layers_per_block=config.vae.layers_per_block,
+            norm_num_groups=config.vae.norm_groups,
             latent_channels=4,
-            sample_size=8 * plan.latent_size,
+            sample_size=8 * config.latent_size,
             scaling_factor=0.13025,
             force_upcast=True,
         )
@@ -162,10 +162,10 @@ def build_vae(plan: CheckpointPlan, seed: int) -> AutoencoderKL:
     return vae
 
 
-def build_text_encoder(kind: type, part: TextEncoderPlan, plan: CheckpointPlan, seed: int) -> Any:
-    """Return an encoder of class ``kind``, words spread apart."""
-    config = CLIPTextConfig(
-        vocab_size=plan.vocabulary_size,
+def build_text_encoder(kind: type, part: TextEncoderConfig, config: CheckpointConfig, seed: int) -> Any:
+    """Return an encoder of class ``kind`` whose word embeddings are spread apart."""
+    clip_config = CLIPTextConfig(
+        vocab_size=config.vocabulary_size,
         hidden_size=part.hidden_size,
         intermediate_size=4 * part.hidden_size,
         num_hidden_layers=part.layers,
@@ -178,7 +178,7 @@ def build_text_encoder(kind: type, part: TextEncoderPlan, plan: CheckpointPlan, 
         pad_token_id=1,
     )
     with seeded(seed):
-        encoder = kind(config)
+        encoder = kind(clip_config)
         torch.nn.init.normal_(encoder.get_input_embeddings().weight, std=_WORD_SPREAD)
     return encoder
 

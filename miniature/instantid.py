@@ -7,26 +7,26 @@ from diffusers import UNet2DConditionModel
 
 from export.networks.face_attention import cross_attention, published_keys
 
+from .architecture import CheckpointConfig, ProjectorConfig
 from .diffusion import build_controlnet
-from .plan import CheckpointPlan, ProjectorPlan
 from .random_weights import seeded
 
 _FACE_VALUE_GAIN = 3.0
-# The projector's queries attend to one face and to sixteen of their own: unweighted, the face is lost in their mean.
+# The projector's queries attend to one face token and sixteen of their own: unweighted, the face is lost in the mean.
 _FACE_GAIN = 6.0
 
 
-def write_instantid(folder: Path, unet: UNet2DConditionModel, plan: CheckpointPlan, seed: int) -> None:
+def write_instantid(folder: Path, unet: UNet2DConditionModel, config: CheckpointConfig, seed: int) -> None:
     """Write InstantID's folder for ``unet``."""
-    build_controlnet(plan, seed).save_pretrained(folder / "ControlNetModel")
+    build_controlnet(config, seed).save_pretrained(folder / "ControlNetModel")
     with seeded(seed + 1):
-        weights = {"image_proj": random_projector(plan), "ip_adapter": random_face_attention(unet, plan)}
+        weights = {"image_proj": random_projector(config), "ip_adapter": random_face_attention(unet, config)}
     torch.save(weights, folder / "ip-adapter.bin")
 
 
-def random_projector(plan: CheckpointPlan) -> dict[str, torch.Tensor]:
-    """Return ``image_proj``: matrices keep their input's scale, the face outweighs the queries."""
-    return {name: _parameter(name, shape) for name, shape in _projector_shapes(plan).items()}
+def random_projector(config: CheckpointConfig) -> dict[str, torch.Tensor]:
+    """Return ``image_proj``: matrices preserve scale, the face outweighs the queries."""
+    return {name: _parameter(name, shape) for name, shape in _projector_shapes(config).items()}
 
 
 def copied_face_attention(unet: UNet2DConditionModel) -> dict[str, torch.Tensor]:
@@ -35,20 +35,20 @@ def copied_face_attention(unet: UNet2DConditionModel) -> dict[str, torch.Tensor]
     return published_keys({index: (_copy(layer.to_k), _copy(layer.to_v)) for index, layer in layers})
 
 
-def random_face_attention(unet: UNet2DConditionModel, plan: CheckpointPlan) -> dict[str, torch.Tensor]:
+def random_face_attention(unet: UNet2DConditionModel, config: CheckpointConfig) -> dict[str, torch.Tensor]:
     """Return key and value projections of every cross-attention layer."""
-    shapes = {index: (layer.inner_dim, plan.cross_attention_size) for index, layer in cross_attention(unet).items()}
+    shapes = {index: (layer.inner_dim, config.cross_attention_size) for index, layer in cross_attention(unet).items()}
     return published_keys(
         {index: (2.0 * _matrix(shape), _FACE_VALUE_GAIN * _matrix(shape)) for index, shape in shapes.items()}
     )
 
 
-def _projector_shapes(plan: CheckpointPlan) -> dict[str, tuple[int, ...]]:
+def _projector_shapes(config: CheckpointConfig) -> dict[str, tuple[int, ...]]:
     """Return the published resampler's parameters, in its order."""
-    part, output = plan.projector, plan.cross_attention_size
+    part, output = config.projector, config.cross_attention_size
     shapes: dict[str, tuple[int, ...]] = {
         "latents": (1, part.queries, part.width),
-        **_linear("proj_in", plan.face_embedding_size, part.width),
+        **_linear("proj_in", config.face_embedding_size, part.width),
         **_linear("proj_out", part.width, output),
         **_norm("norm_out", output),
     }
@@ -57,7 +57,7 @@ def _projector_shapes(plan: CheckpointPlan) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _projector_layer(name: str, part: ProjectorPlan) -> dict[str, tuple[int, ...]]:
+def _projector_layer(name: str, part: ProjectorConfig) -> dict[str, tuple[int, ...]]:
     """Return one layer: attention from the queries to the face and to themselves, then feed-forward."""
     width, inner, hidden = part.width, part.heads * part.head_size, part.width * part.feed_forward_factor
     return {

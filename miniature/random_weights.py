@@ -1,4 +1,4 @@
-"""Seeded random weights that make untrained networks answer visibly to every input."""
+"""Seeded random weights with which untrained networks respond visibly to every input."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from torch import nn
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Run a block with its own random stream and leave the caller's as it was."""
+    """Run a block with its own random state, and restore the caller's."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

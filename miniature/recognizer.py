@@ -8,7 +8,7 @@ from torch import nn
 
 from export.onnx_export import drop_traces
 
-from .plan import CheckpointPlan
+from .architecture import CheckpointConfig
 from .random_weights import seeded, spread
 
 INPUT_NAME = "input.1"
@@ -54,13 +54,13 @@ def block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
-def build_recognizer(plan: CheckpointPlan, seed: int, faces: torch.Tensor) -> Recognizer:
+def build_recognizer(config: CheckpointConfig, seed: int, faces: torch.Tensor) -> Recognizer:
     """Return an untrained recogniser whose features have mean 0 and deviation 1 over ``faces`` (N, 3, 112, 112).
 
-    Without this every face would have nearly the same embedding, the one of an average face.
+    Without this every face would have nearly the same embedding, that of an average face.
     """
     with seeded(seed):
-        network = Recognizer(plan.recognizer_channels, plan.face_embedding_size).eval()
+        network = Recognizer(config.recognizer_channels, config.face_embedding_size).eval()
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 spread(module, 2**0.5)

@@ -1,4 +1,4 @@
-"""What a checkpoint takes from the world: face crops, and the two pictures of the demo."""
+"""Samples of the world: face crops, and the two pictures of the demo."""
 
 from pathlib import Path
 

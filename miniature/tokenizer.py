@@ -1,4 +1,4 @@
-"""A small CLIP tokenizer: byte-level BPE in the published files, trained on the world's own sentences."""
+"""A small CLIP tokenizer: byte-level BPE in the published files, trained on the world's prompts."""
 
 import json
 from collections.abc import Iterable

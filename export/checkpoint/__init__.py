@@ -1,6 +1,6 @@
-"""A checkpoint's files: where they lie, which of them are read, and reading them without surprises."""
+"""A checkpoint's files: where they are, which ones are used, and reading them safely."""
 
 from .adapter import load_ip_adapter
-from .layout import Checkpoint, Lora
+from .layout import PARTS, Checkpoint, Lora
 
-__all__ = ["Checkpoint", "Lora", "load_ip_adapter"]
+__all__ = ["PARTS", "Checkpoint", "Lora", "load_ip_adapter"]

@@ -12,7 +12,7 @@ PROJECTOR, ATTENTION = "image_proj", "ip_adapter"
 def load_ip_adapter(checkpoint: Checkpoint) -> dict[str, dict[str, torch.Tensor]]:
     """Return InstantID's ``{"image_proj": …, "ip_adapter": …}``, mapped from the file and not yet read.
 
-    Raises `CheckpointError` where the file holds something else.
+    Raises `CheckpointError` if the file has other content.
     """
     path = checkpoint.ip_adapter
     content = load_pickle(path)

@@ -1,4 +1,4 @@
-"""Opening a checkpoint's files: what cannot be read is refused in one sentence that names the file."""
+"""Opening a checkpoint's files. An unreadable one is reported in one sentence that names the file."""
 
 import codecs
 import json
@@ -11,7 +11,7 @@ _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def check_readable(path: Path) -> None:
-    """Raise `CheckpointError` where ``path`` is missing, no file, empty, not permitted, or Git LFS's pointer."""
+    """Raise `CheckpointError` if ``path`` is missing, no file, empty, not permitted, or a Git LFS pointer."""
     if path.is_dir():
         raise CheckpointError(f"{path} is a directory; a file is needed")
     try:
@@ -28,9 +28,9 @@ def check_readable(path: Path) -> None:
 
 
 def utf8_text(path: Path) -> str:
-    """Return a UTF-8 text; raises `CheckpointError`.
+    """Read UTF-8 text; raises `CheckpointError`.
 
-    A byte-order mark is refused: diffusers and transformers, which read the same file later, stumble over it.
+    A byte-order mark is an error: diffusers and transformers, which read the same file later, fail on it.
     """
     check_readable(path)
     content = path.read_bytes()
@@ -43,7 +43,7 @@ def utf8_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; raises `CheckpointError`."""
+    """Read a JSON file; raises `CheckpointError`."""
     try:
         return json.loads(utf8_text(path))
     except (ValueError, RecursionError) as error:
@@ -51,7 +51,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Return a JSON file's fields; raises `CheckpointError` where it holds something else."""
+    """Read a JSON object; raises `CheckpointError` if the file has other content."""
     content = read_json(path)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a JSON {type(content).__name__}; an object with fields is needed")
@@ -59,5 +59,5 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says in its first line, or its type where it says nothing."""
+    """Return the first line of an error's message, or its type if the message is empty."""
     return next((line for line in str(error).strip().splitlines() if line.strip()), type(error).__name__)

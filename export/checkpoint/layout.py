@@ -1,11 +1,23 @@
 """Where each part of a checkpoint lies, in the layouts in which the weights are published."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..controlnets import CONTROLNETS
 from ..errors import CheckpointError
 from .files import check_readable, read_object
+
+_INSTANTID = "instantid"
+PARTS = (
+    "base",
+    _INSTANTID,
+    *dict.fromkeys(net.part for net in CONTROLNETS if net.part != _INSTANTID),
+    "depth",
+    "antelopev2",
+)
+"""The folders of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -29,30 +41,28 @@ class Lora:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Paths of the five parts; each may lie elsewhere than below one folder. ``loras`` are fused into the base."""
+    """Paths of the parts; each may lie elsewhere than below one folder.
+
+    ``controlnets``: the folder of each, by its engine's name. ``loras`` are fused into the base.
+    """
 
     base: Path
     instantid: Path
-    controlnet_depth: Path
     depth: Path
     antelopev2: Path
+    controlnets: Mapping[str, Path]
     loras: tuple[Lora, ...] = ()
 
     @classmethod
     def at(cls, folder: Path, loras: tuple[Lora, ...] = (), **overrides: Path | None) -> "Checkpoint":
         """Return the checkpoint below ``folder``, with parts replaced by ``overrides`` that are not None.
 
+        ``overrides``: `PARTS` with ``_`` for ``-``.
         Raises `CheckpointError` naming every file that is missing, or the first that cannot be read.
         """
-        parts = {
-            "base": folder / "base",
-            "instantid": folder / "instantid",
-            "controlnet_depth": folder / "controlnet-depth",
-            "depth": folder / "depth",
-            "antelopev2": folder / "antelopev2",
-        }
-        parts |= {name: path for name, path in overrides.items() if path is not None}
-        checkpoint = cls(**parts, loras=loras)
+        parts = {part: overrides.get(part.replace("-", "_")) or folder / part for part in PARTS}
+        controlnets = {net.engine: parts[net.part] / net.subfolder for net in CONTROLNETS}
+        checkpoint = cls(parts["base"], parts[_INSTANTID], parts["depth"], parts["antelopev2"], controlnets, loras)
         checkpoint._check()
         return checkpoint
 
@@ -60,11 +70,6 @@ class Checkpoint:
     def ip_adapter(self) -> Path:
         """InstantID's projector and face attention."""
         return self.instantid / "ip-adapter.bin"
-
-    @property
-    def identitynet(self) -> Path:
-        """InstantID's ControlNet over the drawing of the face keypoints."""
-        return self.instantid / "ControlNetModel"
 
     @property
     def face_detector(self) -> Path:
@@ -87,8 +92,7 @@ class Checkpoint:
             *(self.base / name / "tokenizer_config.json" for name in ("tokenizer", "tokenizer_2")),
             self.base / "scheduler" / "scheduler_config.json",
             self.ip_adapter,
-            self.identitynet / "config.json",
-            self.controlnet_depth / "config.json",
+            *(folder / "config.json" for folder in self.controlnets.values()),
             self.depth / "config.json",
             self.depth / "preprocessor_config.json",
             self.face_detector,

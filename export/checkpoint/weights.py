@@ -1,7 +1,7 @@
-"""A folder's weights: which files they are, what tensors they hold, and the tensors themselves, mapped.
+"""A folder's weights: the files, their tensors' names and shapes, and the tensors themselves, memory-mapped.
 
-The published repositories hold the same weights in several forms beside each other. `best_form` chooses among them
-by their names alone, for a download and for an export.
+Published repositories contain the same weights in several forms. `best_form` chooses one by file names alone, for a
+download and for an export.
 """
 
 import re
@@ -48,7 +48,7 @@ class WeightFile(NamedTuple):
 
 
 def weight_file(name: str) -> WeightFile | None:
-    """Read the name of a file of weights, or of the index of such files; None for any other file."""
+    """Parse the name of a file of weights, or of their index; None for any other file."""
     name = PurePosixPath(name).name
     match = _WEIGHTS.fullmatch(name) or _INDEX.fullmatch(name)
     if match is None:
@@ -67,8 +67,8 @@ def best_form(forms: Iterable[Form], full_weights: bool = False) -> Form:
 def find_weights(folder: Path, stems: Sequence[str]) -> tuple[Path, ...]:
     """Return the files of ``folder`` that hold its weights, in the form that fetch would have chosen.
 
-    ``stems``: what the library calls its files, `DIFFUSERS` or `TRANSFORMERS`. Whatever else lies there is left
-    alone. A whole file comes before shards. Raises `CheckpointError` where nothing is there, or a shard is missing.
+    ``stems``: what the library calls its files, `DIFFUSERS` or `TRANSFORMERS`. Other files are ignored. A whole
+    file is preferred to shards. Raises `CheckpointError` if there are no weights, or if a shard is missing.
     """
     found = {path: named for path in sorted(folder.iterdir()) if (named := weight_file(path.name))}
     found = {path: named for path, named in found.items() if named.stem in stems}
@@ -136,16 +136,16 @@ def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load_pickle(path: Path) -> object:
-    """Unpickle what PyTorch saved, mapped where the format allows it; raises `CheckpointError`.
+    """Unpickle a PyTorch file, memory-mapped if the format allows it; raises `CheckpointError`.
 
     Only tensors and containers are unpickled (``weights_only``), so a hostile file cannot run code.
     """
     check_readable(path)
     try:
         return _unpickle(path)
-    except UnpicklingError as error:  # its text recommends to load the file all the same
+    except UnpicklingError as error:  # its text recommends loading the file anyway
         raise CheckpointError(f"{path} holds more than tensors, or is no file of PyTorch's at all") from error
-    except Exception as error:  # torch raises whatever its reader stumbled over
+    except Exception as error:  # torch passes on any error of its reader
         raise CheckpointError(f"{path} is not whole: {first_line(error)} (fetch it again)") from error
 
 
@@ -157,7 +157,7 @@ def _unpickle(path: Path) -> object:
 
 
 def by_folder(paths: Iterable[str]) -> dict[str, dict[str, WeightFile]]:
-    """Return those of ``paths`` that are weights or their index, with what their names say, by folder."""
+    """Return the weights and index files among ``paths``, with their parsed names, by folder."""
     folders: dict[str, dict[str, WeightFile]] = defaultdict(dict)
     for path in paths:
         if named := weight_file(path):

@@ -6,6 +6,7 @@ embedding), some what its attention does. So a field that nobody thought of is r
 
 import inspect
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,9 +17,9 @@ from transformers.activations import ACT2FN
 
 from ..checkpoint import Checkpoint
 from ..checkpoint.files import read_object
-from ..depth import depth_input, is_distance
+from ..depth import depth_input, is_distance, picture_sizes
 from ..errors import CheckpointError
-from ..networks.depth_estimator import depth_model
+from ..networks.depth_estimator import check_picture_sizes, depth_model
 from ..networks.loading import transformers_config
 
 Size = Annotated[int, Field(gt=0, le=2**20)]
@@ -84,7 +85,7 @@ class UNetConfig(Denoiser):
 
 
 class ControlNetConfig(Denoiser):
-    """IdentityNet and ControlNet-Depth."""
+    """IdentityNet and every other ControlNet."""
 
     class_name: Literal["ControlNetModel"] | None = Field(None, alias="_class_name")
     conditioning_channels: Literal[3] = 3
@@ -168,8 +169,8 @@ class Configs:
     vae: VaeConfig
     text_encoder: TextEncoderConfig
     text_encoder_2: TextEncoder2Config
-    identitynet: ControlNetConfig
-    controlnet_depth: ControlNetConfig
+    controlnets: Mapping[str, ControlNetConfig]
+    """By their engines' names."""
 
 
 def read_configs(checkpoint: Checkpoint) -> Configs:
@@ -183,8 +184,10 @@ def read_configs(checkpoint: Checkpoint) -> Configs:
         vae=_read(base / "vae", VaeConfig, AutoencoderKL),
         text_encoder=_read(base / "text_encoder", TextEncoderConfig),
         text_encoder_2=_read(base / "text_encoder_2", TextEncoder2Config),
-        identitynet=_read(checkpoint.identitynet, ControlNetConfig, ControlNetModel),
-        controlnet_depth=_read(checkpoint.controlnet_depth, ControlNetConfig, ControlNetModel),
+        controlnets={
+            engine: _read(folder, ControlNetConfig, ControlNetModel)
+            for engine, folder in checkpoint.controlnets.items()
+        },
     )
 
 
@@ -243,7 +246,7 @@ def _shown(value: Any) -> str:
 
 
 def check_depth(checkpoint: Checkpoint) -> None:
-    """Raise `CheckpointError` for a foreign family, an impossible config or a processor that fails."""
+    """Raise `CheckpointError` for a foreign family, an impossible config or a processor that fails or does not fit."""
     folder, config = checkpoint.depth, checkpoint.config(checkpoint.depth)
     network = depth_model(folder)
     is_distance(folder, config)
@@ -251,3 +254,4 @@ def check_depth(checkpoint: Checkpoint) -> None:
         raise CheckpointError(f"{folder / 'config.json'}: quantization_config is not supported; it should be null")
     transformers_config(network, folder)
     depth_input(folder, config)
+    check_picture_sizes(folder, picture_sizes(folder))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ..checkpoint import Checkpoint, load_ip_adapter
 from ..checkpoint.adapter import PROJECTOR
+from ..controlnets import CONTROLNETS, ControlNet
 from ..errors import CheckpointError
 from ..facts import CELL_PX, TIME_IDS, reads_text, unet_residuals
 from .configs import Configs, ControlNetConfig, Denoiser
@@ -15,16 +16,8 @@ def check_fit(checkpoint: Checkpoint, configs: Configs, faces: FaceModels) -> No
     """Raise `CheckpointError` naming the field of one part, and what the other part needs."""
     _check_latents(checkpoint, configs)
     _check_conditioning(checkpoint.base / "unet", configs.unet, configs)
-    for folder, controlnet in (
-        (checkpoint.identitynet, configs.identitynet),
-        (checkpoint.controlnet_depth, configs.controlnet_depth),
-    ):
-        _check_controlnet(folder, controlnet, checkpoint, configs)
-    if not reads_text(_fields(configs.identitynet)):
-        raise CheckpointError(
-            f"{checkpoint.identitynet / 'config.json'}: down_block_types and mid_block_type have no cross-attention, "
-            "with which IdentityNet reads the face's tokens"
-        )
+    for net in CONTROLNETS:
+        _check_controlnet(net, configs.controlnets[net.engine], checkpoint, configs)
     _check_projector(checkpoint, configs, faces)
 
 
@@ -67,7 +60,8 @@ def _check_conditioning(folder: Path, network: Denoiser, configs: Configs) -> No
         )
 
 
-def _check_controlnet(folder: Path, controlnet: ControlNetConfig, checkpoint: Checkpoint, configs: Configs) -> None:
+def _check_controlnet(net: ControlNet, controlnet: ControlNetConfig, checkpoint: Checkpoint, configs: Configs) -> None:
+    folder = checkpoint.controlnets[net.engine]
     path, unet = folder / "config.json", checkpoint.base / "unet"
     if controlnet.in_channels != configs.unet.in_channels:
         raise CheckpointError(f"{path}: in_channels is {controlnet.in_channels}; {unet} has {configs.unet.in_channels}")
@@ -77,6 +71,11 @@ def _check_controlnet(folder: Path, controlnet: ControlNetConfig, checkpoint: Ch
             f"{path}: block_out_channels {controlnet.block_out_channels} and layers_per_block "
             f"{controlnet.layers_per_block} make {len(found)} residuals; {unet} takes {len(needed)}, of "
             f"{configs.unet.block_out_channels} and {configs.unet.layers_per_block}"
+        )
+    if net.reads_face and not reads_text(_fields(controlnet)):
+        raise CheckpointError(
+            f"{path}: down_block_types and mid_block_type have no cross-attention, "
+            "with which IdentityNet reads the face's tokens"
         )
     _check_conditioning(folder, controlnet, configs)
     steps, factor = len(controlnet.conditioning_embedding_out_channels) - 1, _vae_factor(configs)

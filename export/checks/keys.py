@@ -4,15 +4,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from torch import nn
-from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from ..checkpoint import Checkpoint, load_ip_adapter
 from ..checkpoint.adapter import ATTENTION, PROJECTOR
 from ..checkpoint.weights import tensor_shapes
+from ..engines import ENGINES
 from ..errors import CheckpointError
-from ..networks.depth_estimator import depth_model
 from ..networks.face_attention import attention_shapes
 from ..networks.identity_projector import PUBLISHED_HEAD_WIDTH, IdentityProjector
 from ..networks.loading import check_network, compare, network_files
@@ -22,16 +21,9 @@ _SIZED_BY = ("latents", "proj_in.weight", "proj_out.weight", "layers.0.0.to_q.we
 
 def network_parts(checkpoint: Checkpoint) -> dict[str, tuple[type[nn.Module], Path]]:
     """Return each engine's class and folder, those that are published as weights of a library's network."""
-    base = checkpoint.base
-    return {
-        "text_encoder": (CLIPTextModel, base / "text_encoder"),
-        "text_encoder_2": (CLIPTextModelWithProjection, base / "text_encoder_2"),
-        "depth_estimator": (depth_model(checkpoint.depth), checkpoint.depth),
-        "identitynet": (ControlNetModel, checkpoint.identitynet),
-        "controlnet_depth": (ControlNetModel, checkpoint.controlnet_depth),
-        "unet": (UNet2DConditionModel, base / "unet"),
-        "vae_decoder": (AutoencoderKL, base / "vae"),
-    }
+    sources = {row.name: row.source for row in ENGINES if row.source.network}
+    folders = {name: source.path(checkpoint) for name, source in sources.items()}
+    return {name: (source.network(folders[name]), folders[name]) for name, source in sources.items() if source.network}
 
 
 def check_files(checkpoint: Checkpoint, engines: Collection[str] = ()) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from ..checkpoint import Checkpoint, load_ip_adapter
-from ..checkpoint.adapter import ATTENTION, PROJECTOR
 from ..checkpoint.weights import load_tensors
+from ..engines import PUBLISHED_AS_ONNX, ROW_OF
 from ..errors import CheckpointError
 from ..networks.loading import network_files
 from .faces import check_face_values
@@ -20,9 +20,8 @@ def check_values(checkpoint: Checkpoint, engine: str, dtype: torch.dtype) -> Non
 
     Reads the weights once, mapped, one tensor at a time.
     """
-    faces = {"face_detector": checkpoint.face_detector, "face_recognizer": checkpoint.face_recognizer}
-    if engine in faces:
-        check_face_values(faces[engine])
+    if engine in PUBLISHED_AS_ONNX:
+        check_face_values(ROW_OF[engine].source.path(checkpoint))
         return
     for path, weights in _weights(checkpoint, engine):
         for name, tensor in weights.items():
@@ -41,11 +40,9 @@ def _fault(tensor: torch.Tensor, dtype: torch.dtype) -> str | None:
 
 
 def _weights(checkpoint: Checkpoint, engine: str) -> Iterator[tuple[Path, Mapping[str, torch.Tensor]]]:
-    if engine in ("identity_projector", "unet"):
-        yield (
-            checkpoint.ip_adapter,
-            load_ip_adapter(checkpoint)[PROJECTOR if engine == "identity_projector" else ATTENTION],
-        )
-    if engine != "identity_projector":
-        for path in network_files(*network_parts(checkpoint)[engine]):
+    adapter, parts = ROW_OF[engine].source.adapter, network_parts(checkpoint)
+    if adapter:
+        yield checkpoint.ip_adapter, load_ip_adapter(checkpoint)[adapter]
+    if engine in parts:
+        for path in network_files(*parts[engine]):
             yield path, load_tensors(path)

@@ -1,4 +1,4 @@
-"""The command line, one file a command."""
+"""The command line, one file per command."""
 
 import argparse
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from typing import Any
 from rich.console import Console
 
 Commands = Any
-"""What ``ArgumentParser.add_subparsers`` returns."""
+"""The return type of ``ArgumentParser.add_subparsers``."""
 Run = Callable[[argparse.Namespace, Console], int]
-"""Takes the parsed options; returns the exit status. A command sets its own as the default of ``run``."""
+"""Takes the parsed options; returns the exit status. Each command sets its own as the default of ``run``."""
 
 
 def engine_names(text: str) -> frozenset[str]:

@@ -9,7 +9,7 @@ from ..checkpoint import Checkpoint
 from ..checks import check_checkpoint
 from ..fetching.fetch import Fetch
 from ..fetching.hub import Hub
-from ..fetching.published import DEPTH_NETS, PARTS, published
+from ..fetching.published import DEPTH_NETS, PARTS, VAES, published
 from . import Commands
 
 
@@ -19,7 +19,12 @@ def add(commands: Commands) -> None:
     fetch.add_argument("--output", type=Path, required=True, metavar="DIR", help="the checkpoint folder to make")
     fetch.add_argument("--depth-net", choices=sorted(DEPTH_NETS), default="small", help="ControlNet-Depth (small)")
     fetch.add_argument("--base", metavar="REPO[@REVISION]", help="another SDXL in diffusers' layout")
-    fetch.add_argument("--vae-fp16-fix", action="store_true", help="the VAE that does not overflow in fp16")
+    fetch.add_argument(
+        "--vae",
+        choices=VAES,
+        help="fp16-fix does not overflow in fp16 and replaces SDXL's by default; base: the base's own, "
+        "the default of another --base",
+    )
     fetch.add_argument(
         "--full-weights", action="store_true", help="fp32 weights where both are published (twice the size)"
     )
@@ -40,7 +45,7 @@ def _parts(text: str) -> frozenset[str]:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Fetch what is missing; a second run finds everything up to date."""
-    sources = published(options.base, options.depth_net, options.vae_fp16_fix, options.antelopev2_zip)
+    sources = published(options.base, options.depth_net, options.vae, options.antelopev2_zip)
     fetch = Fetch(
         checkpoint=options.output,
         sources=[source for source in sources if source.part in options.only],

@@ -9,14 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ..checkpoint import Checkpoint, Lora
+from ..checkpoint import PARTS, Checkpoint, Lora
 from ..manifest import Sides
 from ..parity import ParityRow
 from ..precision import Precisions
 from ..repository import Export
 from . import Commands, engine_names
-
-_PARTS = ("base", "instantid", "controlnet-depth", "depth", "antelopev2")
 
 
 def add(commands: Commands) -> None:
@@ -37,7 +35,7 @@ def add(commands: Commands) -> None:
         help="fuse it into the base; repeatable",
     )
     onnx.add_argument("--no-verify", action="store_true", help="don't compare the engines with their modules")
-    for part in _PARTS:
+    for part in PARTS:
         onnx.add_argument(f"--{part}", type=Path, metavar="DIR", help=f"instead of DIR/{part}")
     onnx.set_defaults(run=run)
 
@@ -63,8 +61,8 @@ def _lora(text: str) -> Lora:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Export what is out of date; show each engine's parity."""
-    overrides = {part.replace("-", "_"): getattr(options, part.replace("-", "_")) for part in _PARTS}
+    """Export the engines that are out of date; show each one's parity."""
+    overrides = {part.replace("-", "_"): getattr(options, part.replace("-", "_")) for part in PARTS}
     with console.status("checking the checkpoint"):
         export = Export(
             checkpoint=Checkpoint.at(options.checkpoint, tuple(options.lora), **overrides),

@@ -10,6 +10,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from ..errors import ExportError
 from ..plans.build import Builder
 from ..plans.machine import BuildMachine
+from ..plans.memory import USABLE
+from ..plans.memory import report as report_memory
 from ..plans.repository import PlanRepository
 from ..plans.tensorrt_module import use_tensorrt_rtx
 from ..precision import Precisions
@@ -18,7 +20,7 @@ from . import Commands, engine_names
 
 TIMING_CACHE = "tensorrt.timing.cache"
 REHEARSED_FOR = (8, 9)
-"""Compute capability for which a rehearsal builds: the newest that TensorRT-RTX and data centres share (L4, L40S)."""
+"""Compute capability of rehearsals: the newest that both TensorRT-RTX and data-centre GPUs have (L4, L40S)."""
 
 
 def add(commands: Commands) -> None:
@@ -29,7 +31,10 @@ def add(commands: Commands) -> None:
     tensorrt.add_argument("--precision", type=Precisions.parse, metavar="fp16[,unet=fp8,…]", help="as exported, or fp8")
     tensorrt.add_argument("--batch", type=_batch, metavar="MIN,OPT,MAX", help="rows of a denoising step")
     tensorrt.add_argument(
-        "--sizes", type=_sizes, default=(), metavar="HxW,…", help="sizes with a profile and a CUDA graph of their own"
+        "--gpu-memory", type=_gigabytes, metavar="GB", help="of the GPU that serves: as many rows as fit (this GPU's)"
+    )
+    tensorrt.add_argument(
+        "--optimum", type=_size, metavar="HxW", help="tune for pictures of this size, and capture a step of it"
     )
     tensorrt.add_argument("--only", type=engine_names, default=frozenset(), metavar="ENGINE,…")
     tensorrt.add_argument(
@@ -44,25 +49,11 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Build what is out of date; show each engine's progress."""
+    """Build the plans that are out of date; show each one's progress."""
     if not options.repository.is_dir():
         raise ExportError(f"{options.repository} is not a folder: python -m export onnx makes a repository")
     output = options.output or options.repository
-    plans = PlanRepository(
-        repository=options.repository,
-        output=output,
-        machine=_rehearsal_machine() if options.rehearse else BuildMachine.here(),
-        builder=Builder(
-            timing_cache=None if options.rehearse else options.timing_cache or output / TIMING_CACHE,
-            optimization_level=options.optimization_level,
-            compute_capabilities=(REHEARSED_FOR,) if options.rehearse else None,
-        ),
-        batch=options.batch,
-        sizes=options.sizes,
-        only=options.only,
-        precisions=options.precision,
-        calibration=options.calibration,
-    )
+    plans = _plans(options, output)
     started = time.monotonic()
     with Progress(
         TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True
@@ -77,12 +68,49 @@ def run(options: argparse.Namespace, console: Console) -> int:
             progress.update(bar, completed=done, description=phase)
 
         plans.rehearse(report, advance) if options.rehearse else plans.run(report, advance)
+    if memory := plans.memory():
+        for sentence in report_memory(memory):
+            console.print(sentence, highlight=False, soft_wrap=True)
     console.print(f"{output}: done in {time.monotonic() - started:.0f} s")
     return 0
 
 
+def _plans(options: argparse.Namespace, output: Path) -> PlanRepository:
+    return PlanRepository(
+        repository=options.repository,
+        output=output,
+        machine=_rehearsal_machine() if options.rehearse else BuildMachine.here(),
+        builder=Builder(
+            timing_cache=None if options.rehearse else options.timing_cache or output / TIMING_CACHE,
+            optimization_level=options.optimization_level,
+            compute_capabilities=(REHEARSED_FOR,) if options.rehearse else None,
+        ),
+        batch=options.batch,
+        optimum=options.optimum,
+        only=options.only,
+        precisions=options.precision,
+        calibration=options.calibration,
+        gpu_memory_gb=options.gpu_memory or (None if options.rehearse else _this_gpu_gb()),
+    )
+
+
 def _rehearsal_machine() -> BuildMachine:
     return BuildMachine(use_tensorrt_rtx().__version__, "none", ".".join(map(str, REHEARSED_FOR)))
+
+
+def _this_gpu_gb() -> float | None:
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory / 2**30 / USABLE
+
+
+def _gigabytes(text: str) -> float:
+    number = float(text)
+    if not 1 <= number <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text}: GB of GPU memory are needed, as in 24")
+    return number
 
 
 def _batch(text: str) -> Range:
@@ -92,8 +120,8 @@ def _batch(text: str) -> Range:
     return rows[0], rows[1], rows[2]
 
 
-def _sizes(text: str) -> tuple[Size, ...]:
+def _size(text: str) -> Size:
     try:
-        return tuple(Size.parse(part) for part in text.split(","))
+        return Size.parse(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}; as in 1024x1024,1280x960 (height first)") from error
+        raise argparse.ArgumentTypeError(f"{error}; as in 1280x960 (height first)") from error

@@ -1,1 +1,1 @@
-"""The published weights, from where they are published into the folders that `Checkpoint` reads."""
+"""Downloads the published weights into the folders that `Checkpoint` reads."""

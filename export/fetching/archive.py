@@ -1,4 +1,4 @@
-"""Taking single files out of a zip. Names in the archive are only compared, never used as paths."""
+"""Extracting single files from a zip. Names in the archive are only compared, never used as paths."""
 
 import shutil
 import zipfile
@@ -8,13 +8,13 @@ from pathlib import Path, PurePosixPath
 from .errors import FetchError
 
 _LARGEST = 2_000_000_000
-"""Bytes a file may unpack to: the published ones have 0.26 GB."""
+"""Maximum size of an extracted file in bytes: the published ones have 0.26 GB."""
 
 
 def extract(archive: Path, name: str, target: Path) -> None:
-    """Write the archive's file called ``name``, in whatever folder it lies there, to ``target``.
+    """Extract the file called ``name``, from any folder of the archive, to ``target``.
 
-    The published archive holds a folder of its own name, which unzipped into one of that name is nested.
+    The published archive contains a folder with its own name.
     """
     try:
         with zipfile.ZipFile(archive) as content:

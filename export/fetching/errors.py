@@ -1,18 +1,18 @@
-"""What fetching can end with; each says in one line what to do."""
+"""The errors of fetching; each says in one line what to do."""
 
 from ..errors import ExportError
 
 
 class FetchError(ExportError):
-    """Root of fetching's part of the tree."""
+    """Base class of fetching's errors."""
 
 
 class Unreachable(FetchError):
-    """The network or the other side does not answer; what has arrived stays, and the next run goes on from it."""
+    """The network or the server does not answer; partial downloads stay, and the next run resumes them."""
 
 
 class AccessDenied(FetchError):
-    """The other side wants a token, or one with more rights."""
+    """The server requires a token, or one with more rights."""
 
 
 class NotPublished(FetchError):
@@ -20,16 +20,16 @@ class NotPublished(FetchError):
 
 
 class ChecksumMismatch(FetchError):
-    """What arrived is not what was published; it has been deleted."""
+    """A downloaded file is not the published one; it has been deleted."""
 
 
 class NoSpace(FetchError):
-    """The disk is too small, or has become full."""
+    """The disk is too small or full."""
 
 
 class LicenceRefused(FetchError):
-    """Nobody has accepted the licences."""
+    """The licences were not accepted."""
 
 
 class ForeignFile(FetchError):
-    """A file is in the way that did not come from here; it is left as it is."""
+    """A file that was not downloaded here is in the way; it is left unchanged."""

@@ -1,6 +1,7 @@
-"""Fetching as a story: plan, consent, room, download, record."""
+"""Fetching step by step: compare, check space, ask for consent, download, record."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -11,14 +12,12 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from .archive import extract
-from .disk import GB, check_space
-from .errors import FetchError, Unreachable
+from .downloads import GB, Download, Wanted, archive_name, check_foreign, check_space, choice, find_download
+from .errors import FetchError, LicenceRefused, Unreachable
 from .hub import IDENTITY, Hub
-from .licences import ask_consent, show_licences
-from .plan import Plan, Wanted, archive_name, check_foreign, choice, make_plan
 from .published import PARTS, Published
 from .record import Record, SourceRecord
-from .transfer import PARTIAL, Remote, download, install
+from .transfer import PARTIAL, Remote, download_file, install
 
 
 @dataclass
@@ -33,46 +32,46 @@ class Fetch:
     accepted: bool = False
 
     def run(self) -> None:
-        """Bring the checkpoint to what ``sources`` say. What has arrived stays, whatever ends the run."""
+        """Download what the checkpoint lacks of ``sources``. An interrupted run keeps what it has downloaded."""
         self.checkpoint.mkdir(parents=True, exist_ok=True)
         with _alone(self.workspace):
             record = Record.load(self.checkpoint)
             with self.console.status("comparing with what is there"):
-                plans = [make_plan(source, record, self.hub, self.full_weights) for source in self.sources]
-            check_foreign(plans, record)
-            self._show(plans)
-            if any(plan.missing for plan in plans):
-                self._space_and_consent(plans)
-            _clear(plans, record)
-            for plan in plans:
-                self._fetch(plan, record)
+                downloads = [find_download(source, record, self.hub, self.full_weights) for source in self.sources]
+            check_foreign(downloads, record)
+            self._show(downloads)
+            if any(download.missing for download in downloads):
+                self._space_and_consent(downloads)
+            _clear(downloads, record)
+            for download in downloads:
+                self._fetch(download, record)
             if {source.part for source in self.sources} == set(PARTS):
                 _remove_left_overs(self.workspace)
 
     def dry_run(self) -> None:
-        """Show what `run` would do; sizes are estimates where the hub does not answer."""
-        record, plans = Record.load(self.checkpoint), []
+        """Show what `run` would do; sizes are estimates if the hub does not answer."""
+        record, downloads = Record.load(self.checkpoint), []
         for source in self.sources:
             try:
-                plans.append(make_plan(source, record, self.hub, self.full_weights))
+                downloads.append(find_download(source, record, self.hub, self.full_weights))
             except Unreachable as error:
                 self._print(f"[yellow]{error}[/]")
-                plans.append(Plan(source, source.revision or "the newest", source.licence.name, ()))
-        self._show(plans, files=True)
-        show_licences(self.sources, self.console)
+                downloads.append(Download(source, source.revision or "the newest", source.licence.name, ()))
+        self._show(downloads, files=True)
+        _show_licences(self.sources, self.console)
 
     @property
     def workspace(self) -> Path:
-        """Where files grow until they are whole."""
+        """The folder of partial downloads."""
         return self.checkpoint / PARTIAL
 
-    def _show(self, plans: list[Plan], files: bool = False) -> None:
-        for plan in plans:
-            self._print(f"[bold]{plan.source.part}[/]: {plan.source.repo}, {_state(plan)}")
-            self._print(f"  {plan.revision}  {plan.licence}")
-            for file in plan.wanted if files else ():
+    def _show(self, downloads: list[Download], files: bool = False) -> None:
+        for download in downloads:
+            self._print(f"[bold]{download.source.part}[/]: {download.source.repo}, {_state(download)}")
+            self._print(f"  {download.revision}  {download.licence}")
+            for file in download.wanted if files else ():
                 self._print(f"  {_size(file):>9}  {file.target}")
-        total = sum(plan.bytes_to_download() for plan in plans)
+        total = sum(download.bytes_to_download() for download in downloads)
         self._print(
             f"{total / GB:.2f} GB to fetch into {self.checkpoint}" if total else f"{self.checkpoint}: up to date"
         )
@@ -80,38 +79,38 @@ class Fetch:
     def _print(self, line: str) -> None:
         self.console.print(line, highlight=False, soft_wrap=True)
 
-    def _space_and_consent(self, plans: list[Plan]) -> None:
-        check_space(self.checkpoint, sum(plan.bytes_needed(self.checkpoint) for plan in plans))
-        show_licences((plan.source for plan in plans if plan.missing), self.console)
-        ask_consent(self.accepted, self.console)
+    def _space_and_consent(self, downloads: list[Download]) -> None:
+        check_space(self.checkpoint, sum(download.bytes_needed(self.checkpoint) for download in downloads))
+        _show_licences((download.source for download in downloads if download.missing), self.console)
+        _ask_consent(self.accepted, self.console)
 
-    def _fetch(self, plan: Plan, record: Record) -> None:
-        source = _source_record(plan, record, choice(plan.source, self.full_weights))
-        for target, found in plan.present.items():
+    def _fetch(self, download: Download, record: Record) -> None:
+        source = _source_record(download, record, choice(download.source, self.full_weights))
+        for target, found in download.present.items():
             record.put(source, target, found)
-        if plan.source.archive and plan.missing:
-            self._fetch_archive(plan, source, record)
-        elif plan.missing:
-            self._fetch_files(plan, source, record)
+        if download.source.archive and download.missing:
+            self._fetch_archive(download, source, record)
+        elif download.missing:
+            self._fetch_files(download, source, record)
         source.complete = True
         record.save()
 
-    def _fetch_files(self, plan: Plan, source: SourceRecord, record: Record) -> None:
-        repo = plan.source.repo
-        for file in plan.missing:
-            url = self.hub.url(repo, plan.revision, file.path)
+    def _fetch_files(self, download: Download, source: SourceRecord, record: Record) -> None:
+        repo = download.source.repo
+        for file in download.missing:
+            url = self.hub.url(repo, download.revision, file.path)
             remote = Remote(f"{repo}/{file.path}", url, self.hub.headers(), file.digest, file.size)
-            self._install(download(remote, self.workspace), file, source, record)
+            self._install(download_file(remote, self.workspace), file, source, record)
 
-    def _fetch_archive(self, plan: Plan, source: SourceRecord, record: Record) -> None:
-        published = plan.source
+    def _fetch_archive(self, download: Download, source: SourceRecord, record: Record) -> None:
+        published = download.source
         name = archive_name(published)
         archive = self.workspace / name
         if not archive.exists():
             digest = published.digest(name)
             remote = Remote(name, published.archive or "", IDENTITY, digest, published.archive_size)
-            install(download(remote, self.workspace), digest, archive, name)
-        for file in plan.missing:
+            install(download_file(remote, self.workspace), digest, archive, name)
+        for file in download.missing:
             unpacked = self.workspace / f"{file.path}.unpacked"
             extract(archive, file.path, unpacked)
             self._install(unpacked, file, source, record)
@@ -124,7 +123,7 @@ class Fetch:
 
 @contextmanager
 def _alone(workspace: Path) -> Iterator[None]:
-    """Two runs into one folder would write into the same partial files."""
+    """Lock the folder: two runs would write to the same partial files."""
     workspace.mkdir(parents=True, exist_ok=True)
     lock = FileLock(workspace / "lock")
     try:
@@ -140,37 +139,37 @@ def _alone(workspace: Path) -> Iterator[None]:
 
 
 def _remove_left_overs(workspace: Path) -> None:
-    """Delete what grew for an earlier choice; only after a whole fetch, since another part's may go on later."""
+    """Delete partial files of earlier options; only after a complete fetch, since other parts may be resumed later."""
     for left_over in workspace.glob("*.partial"):
         left_over.unlink()
 
 
-def _clear(plans: list[Plan], record: Record) -> None:
-    """Delete what earlier choices brought and these don't: half of one base and half of another would both load."""
-    present = {target for plan in plans for target in plan.present}
-    parts = {plan.source.part for plan in plans}
+def _clear(downloads: list[Download], record: Record) -> None:
+    """Delete files of earlier options: half of one base and half of another would both load."""
+    present = {target for download in downloads for target in download.present}
+    parts = {download.source.part for download in downloads}
     for path in [path for path in record.paths(parts) if path not in present]:
         (record.folder / path).unlink(missing_ok=True)
     for source in record.sources:
         if source.part in parts:
             source.files = {path: file for path, file in source.files.items() if path in present}
-    kept = {(plan.source.part, plan.source.repo) for plan in plans}
+    kept = {(download.source.part, download.source.repo) for download in downloads}
     record.sources = [s for s in record.sources if s.part not in parts or (s.part, s.repo) in kept]
     record.save()
 
 
-def _source_record(plan: Plan, record: Record, chosen: str) -> SourceRecord:
-    """Return the record of a source, brought to this plan."""
-    known = record.find(plan.source.part, plan.source.repo)
-    if known and known.revision == plan.revision and known.choice == chosen and not plan.missing:
+def _source_record(download: Download, record: Record, chosen: str) -> SourceRecord:
+    """Return the record of a source, updated to this download."""
+    known = record.find(download.source.part, download.source.repo)
+    if known and known.revision == download.revision and known.choice == chosen and not download.missing:
         return known
     fresh = SourceRecord(
-        part=plan.source.part,
-        repo=plan.source.repo,
-        revision=plan.revision,
+        part=download.source.part,
+        repo=download.source.repo,
+        revision=download.revision,
         choice=chosen,
-        licence=plan.licence,
-        licence_url=plan.source.licence.url,
+        licence=download.licence,
+        licence_url=download.source.licence.url,
         fetched_on=datetime.now(timezone.utc).date().isoformat(),
         files=known.files if known else {},
     )
@@ -178,11 +177,32 @@ def _source_record(plan: Plan, record: Record, chosen: str) -> SourceRecord:
     return fresh
 
 
-def _state(plan: Plan) -> str:
-    if plan.wanted and not plan.missing:
+def _state(download: Download) -> str:
+    if download.wanted and not download.missing:
         return "up to date"
-    return f"{'' if plan.wanted else 'about '}{plan.bytes_to_download() / GB:.2f} GB to fetch"
+    return f"{'' if download.wanted else 'about '}{download.bytes_to_download() / GB:.2f} GB to fetch"
 
 
 def _size(file: Wanted) -> str:
     return f"{file.size / GB:.3f} GB" if file.size else "zipped"
+
+
+def _show_licences(sources: Iterable[Published], console: Console) -> None:
+    """Print each licence once: what it covers, what it allows, and its URL."""
+    covered: dict[tuple[str, str, str], list[str]] = {}
+    for source in sources:
+        key = (source.licence.name, source.licence.allows, source.licence.url)
+        covered.setdefault(key, []).append(source.repo)
+    for (name, allows, url), repos in covered.items():
+        console.print(f"[bold]{name}[/]: {', '.join(repos)}", highlight=False, soft_wrap=True)
+        console.print(f"  {allows}\n  {url}", highlight=False, soft_wrap=True)
+
+
+def _ask_consent(accepted: bool, console: Console) -> None:
+    """Return if the licences are accepted, by option or at the prompt; raises `LicenceRefused`."""
+    if accepted:
+        return
+    if not sys.stdin.isatty():
+        raise LicenceRefused("nobody is here to accept the licences above; say --accept-licences if you do")
+    if console.input("Do you accept these licences? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise LicenceRefused("the licences were not accepted; nothing was downloaded")

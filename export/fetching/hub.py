@@ -1,4 +1,4 @@
-"""What we ask the hub: a revision's files, and where each lies. Its failures become one line each."""
+"""Queries to the hub: a revision's files and their URLs. Its failures become one line each."""
 
 import errno
 from collections.abc import Iterator
@@ -23,12 +23,12 @@ from .errors import AccessDenied, FetchError, NoSpace, NotPublished, Unreachable
 
 _TIMEOUT_S = 30.0
 IDENTITY = {"Accept-Encoding": "identity"}
-"""Bytes as they are: a compressed answer could not be resumed."""
+"""No compression: a compressed response could not be resumed."""
 
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of a revision: its size in bytes, and its digest as in `digest.digests`."""
+    """A file of a revision: its size in bytes, and its digest as in `transfer.digests`."""
 
     path: str
     size: int
@@ -37,7 +37,7 @@ class HubFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """A revision's files; ``revision`` is the commit, whatever was asked for."""
+    """A revision's files; ``revision`` is the commit, even if a branch was asked for."""
 
     revision: str
     licence: str | None
@@ -45,7 +45,7 @@ class Listing:
 
 
 class Hub:
-    """One hub; ``endpoint`` None is HF_ENDPOINT, or the hub itself."""
+    """A hub; ``endpoint`` None: HF_ENDPOINT, or huggingface.co."""
 
     def __init__(self, endpoint: str | None = None) -> None:
         self.api = HfApi(endpoint=endpoint.rstrip("/") if endpoint else None)
@@ -65,7 +65,7 @@ class Hub:
         return Listing(info.sha or "", getattr(info.card_data, "license", None), files)
 
     def url(self, repo: str, revision: str, path: str) -> str:
-        """Return where a file is downloaded from."""
+        """Return a file's URL."""
         return hf_hub_url(repo, path, revision=revision, endpoint=self.api.endpoint)
 
     def headers(self) -> dict[str, str]:
@@ -74,7 +74,7 @@ class Hub:
 
 
 def _inside(repo: str, path: str) -> str:
-    """Refuse names that would lead out of the folder: a mirror is not to be trusted with that."""
+    """Reject names that would lead out of the folder: a mirror cannot be trusted."""
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or "\\" in path:
         raise FetchError(f"{repo} lists a file with a hostile name: {path!r}")

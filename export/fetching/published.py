@@ -1,7 +1,7 @@
-"""The table of what is published, where, at which revision, and under which licence.
+"""The table of published weights: where, at which revision, and under which licence.
 
-A revision is a commit of the repository, so its files cannot change. The hashes of the weights stand here too,
-because a mirror could answer with other files under the same revision. Each revision and hash was read in at least
+A revision is a commit of the repository, so its files cannot change. The weights' hashes are listed too, because a
+mirror could send other files for the same revision. Each revision and hash was read in at least
 two independent public sources that pin it (lists of pinned models, lock files, logged downloads; November 2026).
 """
 
@@ -13,7 +13,7 @@ PARTS = ("base", "instantid", "controlnet-depth", "depth", "antelopev2")
 
 @dataclass(frozen=True)
 class Licence:
-    """A licence by name, where its text stands, and what it allows in a few words."""
+    """A licence: its name, its URL, and a summary of what it allows."""
 
     name: str
     url: str
@@ -22,7 +22,7 @@ class Licence:
 
 @dataclass(frozen=True)
 class Published:
-    """One source of files. ``folder``: where its root comes to lie, relative to the checkpoint."""
+    """One source of files. ``folder``: where its root is stored, relative to the checkpoint."""
 
     part: str
     repo: str
@@ -37,7 +37,7 @@ class Published:
     archive_size: int = 0
 
     def digest(self, path: str) -> str:
-        """Return the pinned digest of ``path``, as in `digest.digests`."""
+        """Return the pinned digest of ``path``, as in `transfer.digests`."""
         return f"sha256:{self.sha256[path]}"
 
 
@@ -111,6 +111,8 @@ VAE_FP16_FIX = Published(
         "diffusion_pytorch_model.safetensors": "1b909373b28f2137098b0fd9dbc6f97f8410854f31f84ddc9fa04b077b0ace2c",
     },
 )
+VAES = ("fp16-fix", "base")
+STOCK_VAE_GB = 0.2
 INSTANT_ID = Published(
     part="instantid",
     repo="InstantX/InstantID",
@@ -190,7 +192,7 @@ ANTELOPE = Published(
 
 
 def chosen_base(name: str) -> Published:
-    """Return the SDXL base ``REPO[@REVISION]``; without a revision the current one is taken, and then held to."""
+    """Return the SDXL base ``REPO[@REVISION]``; without a revision the current one is used and then kept."""
     repo, _, revision = name.partition("@")
     if repo == SDXL.repo:
         return SDXL if revision in ("", SDXL.revision) else replace(SDXL, revision=revision, sha256={})
@@ -200,17 +202,23 @@ def chosen_base(name: str) -> Published:
 
 
 def without_vae(base: Published) -> Published:
-    """Return ``base`` less its VAE, which another source brings."""
+    """Return ``base`` without its VAE, which comes from another source."""
     return replace(
         base,
         patterns=tuple(pattern for pattern in base.patterns if not pattern.startswith("vae/")),
         needs=tuple(path for path in base.needs if not path.startswith("vae/")),
+        size_gb=round(base.size_gb - STOCK_VAE_GB, 1),
     )
 
 
-def published(base: str | None, depth_net: str, vae_fp16_fix: bool, archive: str | None) -> list[Published]:
-    """Return the sources of a whole checkpoint, in the order of `PARTS`."""
+def published(base: str | None, depth_net: str, vae: str | None, archive: str | None) -> list[Published]:
+    """Return the sources of a whole checkpoint, in the order of `PARTS`.
+
+    ``vae``: one of `VAES`; None: the fp16-safe one with SDXL itself, its own with another base, which may be trained.
+    """
     sdxl = chosen_base(base) if base else SDXL
-    bases = [without_vae(sdxl), VAE_FP16_FIX] if vae_fp16_fix else [sdxl]
+    if vae is None:
+        vae = "fp16-fix" if sdxl.repo == SDXL.repo else "base"
+    bases = [without_vae(sdxl), VAE_FP16_FIX] if vae == "fp16-fix" else [sdxl]
     antelope = replace(ANTELOPE, archive=archive or ANTELOPE.archive)
     return [*bases, INSTANT_ID, DEPTH_NETS[depth_net], DEPTH_ANYTHING, antelope]

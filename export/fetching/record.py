@@ -1,4 +1,4 @@
-"""``fetched.json``: what lies in a checkpoint, from which revision, under which licence, and with which hashes."""
+"""``fetched.json``: a checkpoint's files with their revision, licence and hashes."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ NAME = "fetched.json"
 
 @dataclass
 class FileRecord:
-    """A verified file. ``digest`` is the published one; ``mtime_ns`` tells whether it must be read again."""
+    """A verified file. ``digest`` is the published one; ``mtime_ns`` shows whether it must be hashed again."""
 
     size: int
     mtime_ns: int
@@ -22,7 +22,7 @@ class FileRecord:
 
 @dataclass
 class SourceRecord:
-    """What came from one source; ``files`` by path relative to the checkpoint."""
+    """The files from one source; ``files`` by path relative to the checkpoint."""
 
     part: str
     repo: str
@@ -44,7 +44,7 @@ class Record:
 
     @classmethod
     def load(cls, folder: Path) -> "Record":
-        """Read ``folder``'s record; an empty one where there is none."""
+        """Read ``folder``'s record, or start an empty one."""
         path = folder / NAME
         if not path.exists():
             return cls(folder)
@@ -56,7 +56,7 @@ class Record:
             raise FetchError(f"{path} cannot be read; delete it, and the files are checked anew") from error
 
     def save(self) -> None:
-        """Write the record in one step, so that an interruption leaves the old or the new one."""
+        """Write the record atomically."""
         draft = self.folder / f".{NAME}"
         draft.write_text(
             json.dumps({"sources": [asdict(source) for source in self.sources]}, indent=2) + "\n", encoding="utf-8"
@@ -64,15 +64,15 @@ class Record:
         draft.replace(self.folder / NAME)
 
     def find(self, part: str, repo: str) -> SourceRecord | None:
-        """Return what is known of ``repo`` as the source of ``part``."""
+        """Return the record of ``repo`` as the source of ``part``."""
         return next((source for source in self.sources if (source.part, source.repo) == (part, repo)), None)
 
     def file(self, path: str) -> FileRecord | None:
-        """Return what is known of one file, whichever source it came from."""
+        """Return the record of one file, from any source."""
         return next((source.files[path] for source in self.sources if path in source.files), None)
 
     def put(self, source: SourceRecord, path: str, file: FileRecord) -> None:
-        """Note one file of ``source``; another source that had it has it no longer."""
+        """Add one file to ``source`` and remove it from all others."""
         for other in self.sources:
             other.files.pop(path, None)
         source.files[path] = file

@@ -1,21 +1,22 @@
-"""One file over HTTP: resumed where it stopped, verified, and only then given its name."""
+"""One file over HTTP: resumed, verified, and only then renamed to its final name."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub.file_download import http_get
 
-from .disk import digests
 from .errors import ChecksumMismatch
 from .hub import readable_errors
 from .record import FileRecord
 
 PARTIAL = ".fetching"
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file to download; ``size`` None: the server says."""
+    """A file to download; ``size`` None: unknown until the server answers."""
 
     name: str
     url: str
@@ -24,11 +25,10 @@ class Remote:
     size: int | None
 
 
-def download(remote: Remote, workspace: Path) -> Path:
-    """Return the whole file, still under its working name.
+def download_file(remote: Remote, workspace: Path) -> Path:
+    """Download the file under its temporary name. huggingface_hub's own downloads restart after an interruption.
 
-    huggingface_hub's own downloads start anew after an interruption. Here the working name is the digest, so what
-    has arrived is only ever continued with more of the same.
+    Here the temporary name is the digest, so a partial file is only ever resumed with the same content.
     """
     workspace.mkdir(parents=True, exist_ok=True)
     partial = partial_path(remote.digest, workspace)
@@ -47,7 +47,7 @@ def download(remote: Remote, workspace: Path) -> Path:
 
 
 def partial_path(digest: str, workspace: Path) -> Path:
-    """Return where a file grows."""
+    """Return the path of a partial file."""
     return workspace / f"{digest.partition(':')[2]}.partial"
 
 
@@ -63,7 +63,21 @@ def install(arrived: Path, digest: str, target: Path, name: str) -> FileRecord:
 
 
 def file_record(path: Path, digest: str, found: frozenset[str]) -> FileRecord:
-    """Return what to note of a verified file."""
+    """Return the record of a verified file."""
     status = path.stat()
     sha256 = next(one for one in found if one.startswith("sha256:")).partition(":")[2]
     return FileRecord(status.st_size, status.st_mtime_ns, digest, sha256)
+
+
+def digests(path: Path) -> frozenset[str]:
+    """Return a file's digests in every form that the hub publishes: ``sha256:…``, and ``git:…``.
+
+    Of small files the hub knows git's own hash only.
+    """
+    sha256 = hashlib.sha256()
+    blob = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            sha256.update(chunk)
+            blob.update(chunk)
+    return frozenset({f"sha256:{sha256.hexdigest()}", f"git:{blob.hexdigest()}"})

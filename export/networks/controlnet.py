@@ -1,10 +1,20 @@
-"""Both ControlNets: IdentityNet over the face keypoints, ControlNet-Depth over the depth map."""
+"""The ControlNets: IdentityNet, which reads the face, and those that read the text or nothing."""
 
 import torch
 from diffusers import ControlNetModel
 from torch import nn
 
+from ..controlnets import ControlNet
+from ..facts import Facts
 from . import region
+
+
+def controlnet_module(row: ControlNet, controlnet: ControlNetModel, facts: Facts) -> nn.Module:
+    """Return ``controlnet`` with the inputs of its row's engine."""
+    if row.reads_face:
+        levels = [residual.level for residual in (*facts.residuals, facts.middle)]
+        return IdentityNet(controlnet, [facts.vae_factor * 2**level for level in levels])
+    return TextControlNet(controlnet) if row.engine in facts.text_readers else TextlessControlNet(controlnet)
 
 
 class IdentityNet(nn.Module):
@@ -44,8 +54,8 @@ class IdentityNet(nn.Module):
         return tuple(r * masks[px] for r, px in zip(residuals, self.residuals_px, strict=True))
 
 
-class ControlNetDepth(nn.Module):
-    """The published full ControlNet, which attends to the text."""
+class TextControlNet(nn.Module):
+    """A ControlNet that attends to the text, as most of the published ones do."""
 
     def __init__(self, controlnet: ControlNetModel) -> None:
         super().__init__()
@@ -61,7 +71,7 @@ class ControlNetDepth(nn.Module):
         time_ids: torch.Tensor,
         conditioning_scale: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
-        """controlnet_cond: depth (B, 3, H, W) in [0, 1], near = 1 → residuals, mid block last."""
+        """controlnet_cond: the conditioning picture (B, 3, H, W) in [0, 1] → residuals, mid block last."""
         return _residuals(
             self.controlnet,
             sample,
@@ -74,8 +84,8 @@ class ControlNetDepth(nn.Module):
         )
 
 
-class ControlNetDepthSmall(nn.Module):
-    """The published ``-small`` ControlNet: no cross-attention, so no text among its inputs."""
+class TextlessControlNet(nn.Module):
+    """A ControlNet without cross-attention, such as the published ``-small`` ones: no text among its inputs."""
 
     def __init__(self, controlnet: ControlNetModel) -> None:
         super().__init__()
@@ -90,7 +100,7 @@ class ControlNetDepthSmall(nn.Module):
         time_ids: torch.Tensor,
         conditioning_scale: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
-        """controlnet_cond: depth (B, 3, H, W) in [0, 1], near = 1 → residuals, mid block last."""
+        """controlnet_cond: the conditioning picture (B, 3, H, W) in [0, 1] → residuals, mid block last."""
         return _residuals(
             self.controlnet,
             sample,

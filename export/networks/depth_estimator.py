@@ -1,5 +1,6 @@
 """A transformers depth-estimation model (Depth Anything, DPT, GLPN)."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -9,12 +10,15 @@ from transformers import (
     DepthAnythingForDepthEstimation,
     DPTForDepthEstimation,
     GLPNForDepthEstimation,
+    PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.models.depth_anything.modeling_depth_anything import DepthAnythingDepthEstimationHead
 
-from ..checkpoint.files import read_object
+from ..checkpoint.files import first_line, read_object
+from ..depth import SUPPORTED
 from ..errors import CheckpointError
+from .loading import transformers_config
 
 _MODELS: dict[str, type[PreTrainedModel]] = {
     "dpt": DPTForDepthEstimation,
@@ -31,6 +35,47 @@ def depth_model(folder: Path) -> type[PreTrainedModel]:
     if not isinstance(family, str) or family not in _MODELS:
         raise CheckpointError(f"{path}: model_type is {family!r}; the supported families are {', '.join(_MODELS)}")
     return _MODELS[family]
+
+
+def check_picture_sizes(folder: Path, sizes: Iterable[tuple[int, int]]) -> None:
+    """Raise `CheckpointError` for the first of ``sizes``, (height, width) in pixels, that the network does not take.
+
+    It runs on the meta device: shapes alone, no weights.
+    """
+    kind = depth_model(folder)
+    config = transformers_config(kind, folder)
+    network = _without_weights(kind, folder, config)
+    for height, width in sorted(sizes):
+        if reason := _refusal(network, height, width):
+            raise CheckpointError(
+                f"{folder / 'preprocessor_config.json'}: makes {height}×{width} of a picture, which the network of "
+                f"{folder / 'config.json'} does not take ({reason}); {_needed_size(network, config)}"
+            )
+
+
+def _without_weights(kind: type[PreTrainedModel], folder: Path, config: PreTrainedConfig) -> PreTrainedModel:
+    try:
+        with torch.device("meta"):
+            return kind(config).eval()
+    except Exception as error:
+        raise CheckpointError(f"{folder / 'config.json'} describes no {kind.__name__}: {first_line(error)}") from error
+
+
+def _refusal(network: PreTrainedModel, height: int, width: int) -> str | None:
+    try:
+        with torch.no_grad():
+            network(torch.empty(1, 3, height, width, device="meta"))
+    except (ValueError, RuntimeError, IndexError, TypeError) as error:
+        return first_line(error)
+    return None
+
+
+def _needed_size(network: PreTrainedModel, config: PreTrainedConfig) -> str:
+    sides = [getattr(part, "image_size", None) for part in (getattr(config, "backbone_config", None), config)]
+    side = next((side for side in sides if side), None)
+    if isinstance(side, int) and _refusal(network, side, side) is None:
+        return f'{side}×{side} is needed: "size": {side} and "keep_aspect_ratio": false'
+    return f"supported are {SUPPORTED}"
 
 
 class DepthEstimator(nn.Module):

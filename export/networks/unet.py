@@ -1,4 +1,7 @@
-"""The UNet with InstantID's face attention, summing both ControlNets' residuals."""
+"""The UNet with InstantID's face attention, which sums the residuals of all ControlNets."""
+
+from functools import reduce
+from operator import add
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -31,10 +34,10 @@ class UNet(nn.Module):
         """sample (B, 4, h, w), already scaled for the timestep → noise_pred (B, 4, h, w).
 
         timestep (B, 1); encoder_hidden_states (B, T, X); prompt_image_emb (B, 16, X); ip_adapter_scale (B, 1);
-        region_mask (B, 1, H, W) in [0, 1]; text_embeds (B, P); time_ids (B, 6); ``controls``: IdentityNet's
-        residuals, then ControlNet-Depth's, the mid block's last in each.
+        region_mask (B, 1, H, W) in [0, 1]; text_embeds (B, P); time_ids (B, 6); ``controls``: the residuals of one
+        ControlNet after the other, the mid block's last in each.
         """
-        summed = [a + b for a, b in zip(controls[: self.residuals], controls[self.residuals :], strict=True)]
+        summed = [reduce(add, controls[i :: self.residuals]) for i in range(self.residuals)]
         face = {
             "face_tokens": prompt_image_emb,
             "face_scale": ip_adapter_scale.unsqueeze(-1),

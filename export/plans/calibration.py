@@ -1,4 +1,4 @@
-"""What the networks of a step really see: recorded from pictures made for a folder of faces, poses and prompts."""
+"""Calibration inputs of a step's engines, recorded while making pictures of a folder of faces, poses and prompts."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from ..errors import ExportError
-from ..in_process import Arrays, InProcess, RunEngine, generate, import_models_of, make_generation, onnx_engine
+from ..in_process import Arrays, InProcess, RunEngine, generate, import_models_of, make_pipeline, onnx_engine
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 STEPS = 4
-"""Steps of a calibration picture: from pure noise to nearly clean, each is seen."""
+"""Steps of a calibration picture: all noise levels are recorded."""
 
 
 class CalibrationError(ExportError):
-    """The calibration folder lacks something."""
+    """The calibration folder is incomplete."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Case:
 
 
 def read_cases(folder: Path, count: int) -> list[Case]:
-    """Return ``count`` cases from ``faces/``, ``poses/`` and ``prompts.txt`` (one a line), each taken in turn.
+    """Return ``count`` cases from ``faces/``, ``poses/`` and ``prompts.txt`` (one a line), in rotation.
 
     Raises `CalibrationError` naming what is missing.
     """
@@ -60,9 +60,9 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def record_inputs(repository: Path, cases: Sequence[Case], engines: Sequence[str]) -> dict[str, Arrays]:
-    """Make the cases' pictures in this process; return each engine's inputs, its calls' rows one after the other.
+    """Make the cases' pictures in this process; return each engine's inputs, the rows of all calls concatenated.
 
-    Calls of another size than the first are left out, for rows of one array have one shape.
+    Calls of another size than the first are skipped, since the rows of an array have one shape.
     """
     calls: dict[str, list[Arrays]] = defaultdict(list)
 
@@ -77,9 +77,9 @@ def record_inputs(repository: Path, cases: Sequence[Case], engines: Sequence[str
         return run_recorded
 
     import_models_of(repository)
-    generation = make_generation(repository, InProcess(repository, open_recorded))
+    pipeline = make_pipeline(repository, InProcess(repository, open_recorded))
     for seed, case in enumerate(cases):
-        generate(generation, case.attributes(seed))
+        generate(pipeline, case.attributes(seed))
     return {name: _stacked(list(_alike(made))) for name, made in calls.items()}
 
 

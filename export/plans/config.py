@@ -1,4 +1,4 @@
-"""What ``config.pbtxt`` says of a plan beyond its policy: batch, profiles, CUDA graphs."""
+"""A plan's ``config.pbtxt``: the policy plus batch size, profiles and CUDA graphs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,44 +6,58 @@ from pathlib import Path
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from ..checkpoint.files import first_line, utf8_text
 from ..engines import Engine
-from ..shapes import USUAL_ROWS, ShapeRanges, is_of_fixed_size, tensor_shapes
+from ..errors import ExportError
+from ..shapes import USUAL_ROWS, ShapeRanges, is_of_fixed_size, tensor_shapes, usual_values
+from ..triton_configs import set_warmup
+
+_ALLOCATION = "execution_context_allocation_strategy"
 
 
 def read_config(path: Path) -> ModelConfig:
-    """Parse a ``config.pbtxt``."""
-    return text_format.Parse(path.read_text(encoding="utf-8"), ModelConfig())
+    """Parse a ``config.pbtxt``; raises `ExportError`."""
+    text = utf8_text(path)
+    try:
+        return text_format.Parse(text, ModelConfig())
+    except text_format.ParseError as error:
+        raise ExportError(f"{path} is no model configuration of Triton's: {first_line(error)}") from error
 
 
-def plan_config(policy: ModelConfig, engine: Engine, profiles: Sequence[ShapeRanges]) -> str:
-    """Return ``policy`` completed for a plan of ``profiles``, as Triton's text format.
+def plan_config(policy: ModelConfig, engine: Engine, profiles: Sequence[ShapeRanges], has_graphs: bool = False) -> str:
+    """Return an ONNX engine's configuration, ``policy``, as that of its plan of ``profiles``, in Triton's text format.
 
-    CUDA graphs are captured for the profiles in which nothing but the batch varies.
+    CUDA graphs are captured for profiles in which only the batch varies, and with ``has_graphs`` for others' optimum.
     """
     config = ModelConfig()
     config.CopyFrom(policy)
+    config.backend = "tensorrt"
     if config.max_batch_size:
         config.max_batch_size = max(ranges["rows"][2] for ranges in profiles)
     for group in config.instance_group:
         group.ClearField("profile")
         if len(profiles) > 1:
             group.profile.extend(str(index) for index in range(len(profiles)))
+    if len(profiles) > 1:
+        # Each profile has a context; by default each context has room for the largest profile.
+        config.parameters[_ALLOCATION].string_value = "ON_PROFILE_CHANGE"
     config.optimization.ClearField("cuda")
     for ranges in profiles:
-        if config.max_batch_size and is_of_fixed_size(engine, ranges):
+        if config.max_batch_size and (has_graphs or is_of_fixed_size(engine, ranges)):
             _add_graphs(config, engine, ranges)
+    set_warmup(config, engine, usual_values(profiles[0]))
     return text_format.MessageToString(config)
 
 
 def batch_config(path: Path, max_batch_size: int) -> str:
-    """Return the configuration in ``path`` with another batch: the ensemble's follows its engines'."""
+    """Return the configuration in ``path`` with another batch size: the ensemble's must match its engines'."""
     config = read_config(path)
     config.max_batch_size = max_batch_size
     return text_format.MessageToString(config)
 
 
 def _add_graphs(config: ModelConfig, engine: Engine, ranges: ShapeRanges) -> None:
-    """One graph for a row alone, and one for the two rows of a guided request."""
+    """One graph for a single row, and one for the two rows of a guided request."""
     config.optimization.cuda.graphs = True
     for rows in sorted({1, min(USUAL_ROWS, ranges["rows"][2])}):
         graph = config.optimization.cuda.graph_spec.add(batch_size=rows)

@@ -1,4 +1,4 @@
-"""The machine that builds: part of what a plan fits."""
+"""The machine that builds a plan."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class BuildMachine:
 
     @classmethod
     def here(cls) -> "BuildMachine":
-        """Ask TensorRT and the driver; raises `TensorRTMissing` where there is none."""
+        """Query TensorRT and the driver; raises `TensorRTMissing` if there is none."""
         version = require_tensorrt().__version__
         import torch
 
@@ -27,7 +27,7 @@ class BuildMachine:
         return cls(version, torch.cuda.get_device_name(), f"{major}.{minor}")
 
     def record(self, engine: str, precision: str, profiles: Sequence[ShapeRanges], source: str) -> PlanRecord:
-        """Return the record of a plan built here, but for the plan's own hash."""
+        """Return the record of a plan built here, without the plan's own hash."""
         return PlanRecord(
             engine=engine,
             tensorrt=self.tensorrt,

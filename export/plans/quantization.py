@@ -1,4 +1,4 @@
-"""fp8: an engine's matrix products and convolutions quantised, by nvidia-modelopt, before TensorRT builds it."""
+"""fp8: nvidia-modelopt quantises an engine's matrix products and convolutions before TensorRT builds it."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ OPERATORS = ("Conv", "MatMul", "Gemm")
 
 
 class ModelOptMissing(ExportError):
-    """nvidia-modelopt is not on this machine."""
+    """nvidia-modelopt is not installed."""
 
 
 def quantize_fp8(onnx: Path, calibration: Arrays, output: Path) -> None:
     """Write ``onnx``, an fp16 engine, to ``output`` with fp8 quantisation scaled by ``calibration``.
 
-    ``calibration``: inputs by name, every row a sample, as `record_inputs` returns them. The border stays fp16.
+    ``calibration``: inputs by name, every row a sample, as `record_inputs` returns them. Inputs and outputs stay fp16.
     Raises `ModelOptMissing`.
     """
     try:
@@ -44,5 +44,5 @@ def _execution_providers() -> list[str]:
 
 
 def _is_large(onnx: Path) -> bool:
-    """Whether the engine keeps its weights in a file of its own: beyond 2 GB it has to."""
+    """Whether the engine keeps its weights in a separate file, as it must beyond 2 GB."""
     return any(path != onnx for path in onnx.parent.glob("*.data"))

@@ -1,13 +1,13 @@
-"""What a plan was made of and for, written beside it."""
+"""A plan's record, written beside it."""
 
 import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
 
-import onnx
-
 from insta_depth_shared.plans import PlanRecord
+
+from ..onnx_signature import read_onnx
 
 NAME = "plan.json"
 _CHUNK_BYTES = 1 << 24
@@ -19,7 +19,7 @@ def save(record: PlanRecord, folder: Path) -> None:
 
 
 def load(folder: Path) -> PlanRecord | None:
-    """Return the record in an engine's folder, or None where there is none that can be read."""
+    """Return the record in an engine's folder, or None if there is no readable one."""
     try:
         return PlanRecord(**json.loads((folder / NAME).read_text(encoding="utf-8")))
     except (FileNotFoundError, TypeError, ValueError):
@@ -27,8 +27,8 @@ def load(folder: Path) -> PlanRecord | None:
 
 
 def onnx_files(path: Path) -> list[Path]:
-    """Return an ONNX file and those beside it that hold its weights."""
-    model = onnx.load(path, load_external_data=False)
+    """Return an ONNX file and its weight files; raises `ExportError`."""
+    model = read_onnx(path)
     names = {
         entry.value for tensor in model.graph.initializer for entry in tensor.external_data if entry.key == "location"
     }
@@ -36,7 +36,7 @@ def onnx_files(path: Path) -> list[Path]:
 
 
 def digest(*paths: Path) -> str:
-    """Return the SHA-256 of the files' contents, one after the other."""
+    """Return the SHA-256 of the files' concatenated contents."""
     sha = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:

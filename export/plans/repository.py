@@ -2,22 +2,24 @@
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from transformers import AutoImageProcessor
+import numpy as np
 
 from insta_depth_shared.manifest import Manifest
 from insta_depth_shared.plans import PlanRecord, save_plans
 
+from ..depth import load_processor
 from ..engines import engine_table, step_engine_names
 from ..errors import ExportError
 from ..facts import load_facts
 from ..in_process import Arrays
+from ..in_process import manifest as load_manifest
 from ..precision import Precision, Precisions
 from ..repository import FACTS, VERSION, exported_precision
 from ..shapes import USUAL_ROWS, ProfileMaker, Range, ShapeRanges, Size
@@ -27,21 +29,22 @@ from .build import Builder, OnProgress, build_plan
 from .calibration import Case, read_cases, record_inputs
 from .config import batch_config, plan_config, read_config
 from .machine import BuildMachine
+from .memory import EngineMemory, Memory, PlanMemory, buffer_bytes, estimate, pool_bytes, usable_bytes
 from .quantization import quantize_fp8
 
 ONNX, PLAN = "model.onnx", "model.plan"
 ORCHESTRATOR = "insta_depth_stream"
 
 Report = Callable[[str, str], None]
-"""Called with an engine's name and what happens to it."""
+"""Called with an engine's name and its status."""
 
 
 @dataclass
 class PlanRepository:
     """One run of ``python -m export tensorrt``.
 
-    ``repository``: what ``python -m export onnx`` wrote. ``output``: where the plans' repository goes; the same one
-    by default. ``batch``: rows of the engines of the denoising step; None: 1, 2 and what their configuration says.
+    ``repository``: what ``python -m export onnx`` wrote. ``output``: the plans' repository; the same one by
+    default. ``batch``: rows of the denoising step's engines; None: 1, 2 and the maximum of their configuration.
     """
 
     repository: Path
@@ -49,12 +52,15 @@ class PlanRepository:
     machine: BuildMachine
     builder: Builder = field(default_factory=Builder)
     batch: Range | None = None
-    sizes: tuple[Size, ...] = ()
+    optimum: Size | None = None
+    """The size of the pictures that plans are tuned for, and captured as CUDA graphs; None: the most usual one."""
     only: frozenset[str] = frozenset()
     precisions: Precisions | None = None
     calibration: Path | None = None
     """Faces, poses and prompts that fp8 engines are calibrated on; see `read_cases`."""
     calibration_pictures: int = 16
+    gpu_memory_gb: float | None = None
+    """Of the GPU that is to serve: limits the rows of a step; None: nothing does."""
 
     def __post_init__(self) -> None:
         self.facts = load_facts(self.repository / FACTS)
@@ -63,24 +69,31 @@ class PlanRepository:
         if unknown:
             raise ExportError(f"--only: unknown {sorted(unknown)}; the engines are {sorted(self.table)}")
         self._check_precisions()
+        self._memory: dict[str, PlanMemory] = {}
+        if self.gpu_memory_gb is not None:
+            self.batch = self._batch_for(self.gpu_memory_gb)
 
     @cached_property
     def manifest(self) -> Manifest:
-        """The repository's facts of its checkpoint."""
-        return Manifest.load(self.repository / ORCHESTRATOR / VERSION)
+        """The repository's manifest."""
+        return load_manifest(self.repository)
+
+    @property
+    def _io_dtype(self) -> np.dtype:
+        return np.dtype(self.manifest.numpy_dtype)
 
     @cached_property
     def _profile_maker(self) -> ProfileMaker:
         folder = self.repository / ORCHESTRATOR / VERSION / "depth_processor"
-        processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        return ProfileMaker(self.facts, self.manifest.image, processor, self.manifest.text.max_windows)
+        processor = load_processor(folder / "preprocessor_config.json")
+        return ProfileMaker(self.facts, self.manifest.image, processor, self.manifest.text.max_windows, self.optimum)
 
     def profiles(self, name: str) -> list[ShapeRanges]:
         """Return the profiles of engine ``name``."""
-        return self._profile_maker.profiles(self.table[name], self._rows(name), self.sizes)
+        return self._profile_maker.profiles(self.table[name], self._rows(name))
 
     def run(self, report: Report, on_progress: OnProgress | None = None) -> None:
-        """Build every plan that is out of date, then let the models around them know."""
+        """Build every plan that is out of date, then update the other models."""
         for name in self._chosen():
             self._plan(name, report, on_progress)
         if not self.only:
@@ -92,8 +105,56 @@ class PlanRepository:
         for name in self._chosen():
             with self._to_build(name, report) as onnx:
                 report(name, "rehearsing")
-                content = self.builder.build(self.table[name], onnx, self.profiles(name), on_progress)
-            report(name, f"taken: {len(content) / 2**20:.1f} MiB")
+                plan = self.builder.build(self.table[name], onnx, self._io_dtype, self.profiles(name), on_progress)
+            self._memory[name] = plan.memory
+            report(name, f"taken: {len(plan.content) / 2**20:.1f} MiB")
+
+    def memory(self) -> Memory | None:
+        """Return what serving takes on the GPU; None as long as an engine's plan has told nothing of it."""
+        if self._memory.keys() != self.table.keys():
+            return None
+        return self._sum(self._memory, {name: self.profiles(name) for name in self.table})
+
+    def _sum(self, plans: Mapping[str, PlanMemory], profiles: Mapping[str, list[ShapeRanges]]) -> Memory:
+        engines = [
+            EngineMemory(name, plans[name], buffer_bytes(engine, profiles[name], self._io_dtype))
+            for name, engine in self.table.items()
+        ]
+        step = {name: self.table[name] for name in step_engine_names()}
+        (largest,) = profiles["unet"]
+        return Memory(tuple(engines), pool_bytes(step, largest, self._io_dtype))
+
+    def _batch_for(self, gpu_gb: float) -> Range:
+        """Return the most rows of a step that fit, by estimate; raises `ExportError` where a guided pair does not."""
+        wanted = self._rows("unet")[2]
+        for rows in range(wanted, 1, -1):
+            needed = self._estimate(rows).total
+            if needed <= usable_bytes(gpu_gb):
+                break
+            if self.batch or rows == USUAL_ROWS:
+                raise ExportError(
+                    f"--gpu-memory: {rows} rows of a step need about {needed / 2**30:.1f} GiB, "
+                    f"a GPU of {gpu_gb:g} GB has {usable_bytes(gpu_gb) / 2**30:.1f}"
+                )
+        return self.batch or (1, USUAL_ROWS, rows)
+
+    def _estimate(self, rows: int) -> Memory:
+        batch = (1, USUAL_ROWS, rows)
+        profiles = {
+            name: self._profile_maker.profiles(engine, batch if name in step_engine_names() else self._rows(name))
+            for name, engine in self.table.items()
+        }
+        plans = {}
+        for name in self.table:
+            weights = self._weights(name)
+            is_fp32 = exported_precision(self.repository, name) is Precision.FP32
+            plans[name] = PlanMemory(weights, estimate(name, profiles[name], is_fp32))
+        return self._sum(plans, profiles)
+
+    def _weights(self, name: str) -> int:
+        """The bytes of an engine's ONNX files; 0 where it was not exported, with ``--only``."""
+        path = self.repository / name / VERSION / ONNX
+        return sum(file.stat().st_size for file in record.onnx_files(path)) if path.exists() else 0
 
     def _chosen(self) -> Iterable[str]:
         return [name for name in self.table if not self.only or name in self.only]
@@ -111,11 +172,11 @@ class PlanRepository:
         return 1, min(USUAL_ROWS, largest), largest
 
     def _fixed_rows(self, name: str) -> int:
-        """Triton does not batch an engine whose batch its file fixes, or leaves to the caller."""
+        """The fixed batch of an engine that Triton does not batch."""
         return self.facts.recognizer_rows or 1
 
     def _check_precisions(self) -> None:
-        """A strongly typed plan has its ONNX engine's types."""
+        """Check that the ONNX engines have the precision asked for: a strongly typed plan keeps their types."""
         if self.precisions is None:
             return
         exported = {"most engines": self.manifest.precision} | {
@@ -139,23 +200,29 @@ class PlanRepository:
         source = record.digest(*self._sources(name))
         wanted = self.machine.record(name, self._precision(name).value, profiles, source)
         plan = folder / VERSION / PLAN
-        if plan.exists() and record.load(folder) == dataclasses.replace(wanted, plan=record.digest(plan)):
+        told = PlanMemory.load(folder)
+        is_kept = plan.exists() and record.load(folder) == dataclasses.replace(wanted, plan=record.digest(plan))
+        if told and is_kept:
             report(name, "up to date")
         else:
             with self._to_build(name, report) as onnx:
                 report(name, "building")
-                build_plan(self.table[name], onnx, plan, profiles, self.builder, on_progress)
+                told = build_plan(self.table[name], onnx, plan, self._io_dtype, profiles, self.builder, on_progress)
+            told.save(folder)
             record.save(dataclasses.replace(wanted, plan=record.digest(plan)), folder)
+        self._memory[name] = told
         policy = read_config(self.repository / name / "config.pbtxt")
-        (folder / "config.pbtxt").write_text(plan_config(policy, self.table[name], profiles), encoding="utf-8")
+        has_graphs = self.optimum is not None and name in step_engine_names()
+        config = plan_config(policy, self.table[name], profiles, has_graphs)
+        (folder / "config.pbtxt").write_text(config, encoding="utf-8")
 
     def _precision(self, name: str) -> Precision:
-        """As exported, or fp8 where that is asked for."""
+        """The exported precision, or fp8 if that is asked for."""
         asked = self.precisions.of(name) if self.precisions else None
         return Precision.FP8 if asked is Precision.FP8 else exported_precision(self.repository, name)
 
     def _sources(self, name: str) -> list[Path]:
-        """Every file that a plan is made from."""
+        """All files that a plan is built from."""
         files = record.onnx_files(self._onnx(name))
         if self._precision(name) is Precision.FP8:
             files += [path for case in self._cases for path in (case.face, case.pose)]
@@ -191,7 +258,7 @@ class PlanRepository:
         return self.calibration
 
     def _assemble(self) -> None:
-        """Bring the models without an engine along, and write what they must know of the plans."""
+        """Copy the models without an engine, and write the records of the plans for them."""
         if self.output != self.repository:
             for folder in sorted(self.repository.iterdir()):
                 if folder.is_dir() and folder.name not in self.table:

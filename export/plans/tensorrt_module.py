@@ -1,4 +1,4 @@
-"""Reaching TensorRT through polygraphy, or saying clearly that it is not there."""
+"""Access to TensorRT through polygraphy, with a clear error if it is missing."""
 
 import os
 from typing import Any
@@ -7,7 +7,7 @@ from ..errors import ExportError
 
 
 class TensorRTMissing(ExportError):
-    """TensorRT, or a GPU to build for, is not on this machine."""
+    """TensorRT, or a GPU to build for, is missing."""
 
 
 def require_tensorrt() -> Any:
@@ -33,7 +33,7 @@ def is_missing() -> bool:
 
 
 def require_gpu() -> None:
-    """Raise `TensorRTMissing` where PyTorch sees no CUDA GPU."""
+    """Raise `TensorRTMissing` if PyTorch sees no CUDA GPU."""
     import torch
 
     if not torch.cuda.is_available():
@@ -41,9 +41,9 @@ def require_gpu() -> None:
 
 
 def use_tensorrt_rtx() -> Any:
-    """Let polygraphy work with TensorRT-RTX, which builds without a GPU; returns the module.
+    """Make polygraphy use TensorRT-RTX, which builds without a GPU; returns the module.
 
-    It has to be said before polygraphy is imported. Raises `TensorRTMissing` where it is not installed.
+    Must be called before polygraphy is imported. Raises `TensorRTMissing` if it is not installed.
     """
     os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1"
     try:

@@ -1,4 +1,4 @@
-"""Whole pictures of the same request, by two runtimes."""
+"""Whole pictures of the same request, with two runtimes."""
 
 import io
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
-from ..in_process import InProcess, generate, import_models_of, make_generation
+from ..in_process import InProcess, generate, import_models_of, make_pipeline
 from .sides import Side
 
 MIN_PSNR_DB = 30.0
@@ -23,18 +23,18 @@ class PictureRow:
     request: str
     psnr_db: float
     face_cosine: float | None
-    """Of the recogniser's embeddings of the two pictures' faces; None where the reference shows no face."""
+    """Of the recogniser's embeddings of the two pictures' faces; None if the reference shows no face."""
 
     @property
     def passed(self) -> bool:
-        """Whether both measures keep their limits; NaN does not."""
+        """Whether both measures are within their limits; NaN is not."""
         return self.psnr_db >= MIN_PSNR_DB and (self.face_cosine is None or self.face_cosine >= MIN_FACE_COSINE)
 
 
 def compare_pictures(requests: Mapping[str, Mapping[str, Any]], reference: Side, tested: Side) -> list[PictureRow]:
     """Return a row for each of ``requests``, which are attributes of the API by a name for the table.
 
-    Each side makes all its pictures before the other starts, so that only one set of engines is in memory.
+    One side makes all its pictures before the other starts, so that only one set of engines is in memory.
     """
     import_models_of(reference.repository)
     expected = _pictures(requests, reference)
@@ -44,8 +44,8 @@ def compare_pictures(requests: Mapping[str, Mapping[str, Any]], reference: Side,
 
 
 def _pictures(requests: Mapping[str, Mapping[str, Any]], side: Side) -> dict[str, np.ndarray]:
-    generation = make_generation(side.repository, InProcess(side.repository, side.open_engine))
-    return {name: _decoded(generate(generation, {**r, "output_format": "png"}).image) for name, r in requests.items()}
+    pipeline = make_pipeline(side.repository, InProcess(side.repository, side.open_engine))
+    return {name: _decoded(generate(pipeline, {**r, "output_format": "png"}).image) for name, r in requests.items()}
 
 
 def _decoded(content: bytes) -> np.ndarray:
@@ -65,7 +65,7 @@ def _face(picture: np.ndarray, analyst: InProcess) -> np.ndarray | None:
 
 
 def face_cosine(expected: np.ndarray | None, actual: np.ndarray | None) -> float | None:
-    """Return the cosine of two embeddings: None without an expected face, 0 where the actual one is lost."""
+    """Return the cosine of two embeddings: None without an expected face, 0 if the actual picture has no face."""
     if expected is None:
         return None
     if actual is None:

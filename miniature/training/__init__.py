@@ -1,1 +1,1 @@
-"""Trains the miniature checkpoint on the little world, one network after the other."""
+"""Trains the miniature checkpoint on the drawn world, one network after the other."""

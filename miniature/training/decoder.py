@@ -1,4 +1,4 @@
-"""The VAE's decoder once more, beside latents that stay as they are: it learns to draw what an average would blur."""
+"""Adversarial training of the VAE's decoder on frozen latents: it learns details that the mean would blur."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,18 +10,18 @@ from torch import nn
 
 from ..pixels import to_model
 from .loop import Batch, Schedule
-from .pictures import PicturePlan
+from .pictures import TrainingPictures
 from .vae import VaeStage, disturbed, drawing_errors
 
 _LAYERS = ((3, 32, 4, 2), (32, 64, 4, 2), (64, 128, 4, 2), (128, 128, 3, 1))
 """The discriminator's convolutions: channels in and out, width, stride."""
 _SLOPE = 0.2
 _DRAWN, _MATCHING = 0.6, 0.6
-"""How strongly these pull at the picture, of what its errors do."""
+"""Strength of these terms, relative to the reconstruction error's gradient."""
 
 
 class Discriminator(nn.Module):
-    """Says of each patch of a picture whether it was drawn by the world or by a decoder (arXiv:1611.07004)."""
+    """Classifies each patch of a picture as drawn by the world or by a decoder (arXiv:1611.07004)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Discriminator(nn.Module):
         self.verdict = nn.Conv2d(_LAYERS[-1][1], 1, 3, padding=1)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """image (B, 3, H, W) in [-1, 1] → verdict (B, 1, H / 8, W / 8), high for the world's; each layer's features."""
+        """image (B, 3, H, W) in [-1, 1] → score (B, 1, H / 8, W / 8), high for the world's; each layer's features."""
         features = []
         for layer in self.layers:
             image = F.leaky_relu(layer(image), _SLOPE)
@@ -38,15 +38,15 @@ class Discriminator(nn.Module):
 
 
 class DecoderStage(VaeStage):
-    """The VAE's errors, and a discriminator's opinion, as the published VAE's decoder was trained (arXiv:2112.10752).
+    """Reconstruction errors and a discriminator, as in the published VAE's training (arXiv:2112.10752).
 
-    Errors alone leave out what covers few pixels, as a mouth. Latents are somewhat off, as denoised ones are. The
-    encoder is not touched, so that whatever makes latents goes on as before.
+    Errors alone neglect what covers few pixels, such as a mouth. Latents are perturbed, as denoised ones are. The
+    encoder is frozen, so that existing latents stay valid.
     """
 
     name = "decoder"
 
-    def __init__(self, vae: AutoencoderKL, pictures: PicturePlan, schedule: Schedule) -> None:
+    def __init__(self, vae: AutoencoderKL, pictures: TrainingPictures, schedule: Schedule) -> None:
         super().__init__(vae, pictures, schedule)
         self._discriminator = Discriminator()
         parts = {"decoder": vae.decoder, "post_quant": vae.post_quant_conv, "discriminator": self._discriminator}
@@ -54,11 +54,11 @@ class DecoderStage(VaeStage):
 
     @property
     def trained(self) -> nn.Module:
-        """The decoder, and the discriminator, which nobody needs afterwards."""
+        """The decoder, and the discriminator, which is not exported."""
         return self._trained
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return the decoder's terms and the discriminator's; neither network learns from the other's."""
+        """Return the decoder's terms and the discriminator's; neither network is trained by the other's."""
         image = to_model(batch["image"])
         with torch.no_grad():
             latents = self.vae.encode(image).latent_dist.mean.float()
@@ -78,18 +78,18 @@ class DecoderStage(VaeStage):
 
 
 def _as_strong(pull: torch.Tensor, term: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
-    """Return ``term`` times what lets it pull at ``decoded`` with that strength (arXiv:2012.09841)."""
+    """Scale ``term`` so that its gradient on ``decoded`` has that strength (arXiv:2012.09841)."""
     return pull / _pull(term, decoded).clamp(min=1e-8) * term
 
 
 def _pull(term: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
-    """Return the length of the gradient of ``term`` by ``decoded``."""
+    """Return the norm of the gradient of ``term`` with respect to ``decoded``."""
     return torch.autograd.grad(term, decoded, retain_graph=True)[0].norm()
 
 
 @contextmanager
 def _fixed(network: nn.Module) -> Iterator[None]:
-    """Let what is computed meanwhile teach nothing to ``network``, only to what it looks at."""
+    """Freeze ``network`` inside the block; gradients still flow to its input."""
     network.requires_grad_(False)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What every diffusion stage has in common: noise, its loss, and a few steps to look at."""
+"""Shared by the diffusion stages: noise, loss, and sampling for previews."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ _SNR_LIMIT = 5.0
 
 @dataclass(frozen=True)
 class Attempt:
-    """What a network made of a batch of noisy latents."""
+    """A network's predictions for a batch of noisy latents."""
 
     error: torch.Tensor
-    """(B, 4, h, w): squared, of the predicted noise."""
+    """(B, 4, h, w): squared error of the predicted noise."""
     weight: torch.Tensor
-    """(B,): how much it counts at its timestep."""
+    """(B,): the loss weight of its timestep."""
     signal: torch.Tensor
-    """(B,): the share of the noisy latents that is not noise, a square root of ᾱ."""
+    """(B,): the signal's share of the noisy latents, the square root of ᾱ."""
     clean: torch.Tensor
-    """(B, 4, h, w): the latents that the predicted noise leaves."""
+    """(B, 4, h, w): the predicted clean latents."""
 
     def loss(self, attention: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the weighted error; ``attention`` (B, 1, h, w) says how much each cell counts."""
+        """Return the weighted error; ``attention`` (B, 1, h, w) weights the cells."""
         error = self.error if attention is None else self.error * attention / attention.mean()
         return (self.weight * error.mean((1, 2, 3))).mean()
 
@@ -36,8 +36,8 @@ class Attempt:
 class Denoising:
     """SDXL's noise, learnt with the loss of arXiv:2303.09556 (Min-SNR-γ).
 
-    With a ``least_snr``, timesteps of more noise than that count as if they had no more: it is there that a sampler
-    decides what a picture shows, and there that the plain error hardly sees it.
+    ``least_snr`` limits the weight's SNR from below, so that very noisy timesteps, at which a sampler decides a
+    picture's content, are not neglected.
     """
 
     def __init__(self, device: torch.device, least_snr: float = 0.0) -> None:
@@ -47,7 +47,7 @@ class Denoising:
         self._weights = snr.clamp(least_snr, _SNR_LIMIT) / snr
 
     def attempt(self, predict: Predict, latents: torch.Tensor) -> Attempt:
-        """Let ``predict`` find the noise in ``latents`` (B, 4, h, w) of unit deviation, at random timesteps."""
+        """Let ``predict`` predict the noise in ``latents`` (B, 4, h, w) of unit deviation, at random timesteps."""
         noise = torch.randn_like(latents)
         timestep = torch.randint(len(self._weights), (len(latents), 1), device=latents.device)
         noisy = self._schedule.add_noise(latents, noise, timestep[:, 0])

@@ -1,4 +1,4 @@
-"""The depth estimator: the renderer's depth from a picture."""
+"""The depth estimator: predicts the renderer's depth from a picture."""
 
 from functools import cached_property
 
@@ -9,25 +9,27 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..architecture import DepthConfig
 from ..pixels import tiles, to_model
-from ..plan import DepthPlan
 from .loop import Batch, Schedule, Stage
-from .pictures import Arrays, PicturePlan, load_all
+from .pictures import Arrays, TrainingPictures, load_all
 
 _UNIT = 4.0
-"""Depth of the nearest point, in the network's numbers: the head ends in a ReLU, which needs room."""
+"""Depth of the nearest point, in the network's units: the head ends in a ReLU, which needs a margin."""
 _EDGES = 0.5
 _INTERPOLATIONS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 
 
 class DepthStage(Stage):
-    """Absolute error of the depth and of its differences, on pictures as the processor hands them over."""
+    """Absolute error of the depth and of its gradients, on pictures from the processor."""
 
     name = "depth"
 
-    def __init__(self, network: PreTrainedModel, plan: DepthPlan, pictures: PicturePlan, schedule: Schedule) -> None:
+    def __init__(
+        self, network: PreTrainedModel, config: DepthConfig, pictures: TrainingPictures, schedule: Schedule
+    ) -> None:
         self.network, self.schedule, self._drawn = network, schedule, pictures
-        self._side_px = plan.image_size
+        self._side_px = config.image_size
 
     @cached_property
     def _parts(self) -> list[Arrays]:
@@ -60,7 +62,7 @@ class DepthStage(Stage):
         return {"depth": (predicted - depth).abs().mean(), "edges": _EDGES * sum(edges)}
 
     def sheet(self) -> np.ndarray:
-        """Return pictures, what the network sees in them, and the truth."""
+        """Return pictures, the network's depth, and the ground truth."""
         batch = {name: tensor[:12] for name, tensor in self.batch(np.random.default_rng(0)).items()}
         batch = {name: tensor.to(self.network.device) for name, tensor in batch.items()}
         seen = (self._predict(batch["image"]) * 255 / _UNIT).clamp(0, 255).to(torch.uint8)
@@ -76,13 +78,13 @@ class DepthStage(Stage):
 
 
 @torch.no_grad()
-def estimate(network: PreTrainedModel, plan: DepthPlan, images: np.ndarray) -> np.ndarray:
+def estimate(network: PreTrainedModel, config: DepthConfig, images: np.ndarray) -> np.ndarray:
     """Return depth pictures (N, H, W) uint8, near is bright, of (N, H, W, 3) uint8 RGB.
 
-    A request's are brought to the network's size by the checkpoint's processor, not by OpenCV.
+    In a request the checkpoint's processor resizes pictures, not OpenCV.
     """
     height, width = images.shape[1:3]
-    size = (plan.image_size, plan.image_size)
+    size = (config.image_size, config.image_size)
     small = np.stack([cv2.resize(image, size, interpolation=cv2.INTER_LINEAR) for image in images])
     maps = []
     for chunk in torch.from_numpy(small).permute(0, 3, 1, 2).split(128):

@@ -1,4 +1,4 @@
-"""ControlNet-Depth, beside a base and an InstantID that stay as they are (arXiv:2302.05543)."""
+"""ControlNet-Depth, with the base and InstantID frozen (arXiv:2302.05543)."""
 
 import numpy as np
 import torch
@@ -15,8 +15,8 @@ _SCALES = (0.25, 0.6)
 
 
 class DepthControlStage(IdentityStage):
-    """Mostly the picture's own depth, which is followed everywhere; now and then that of somebody else in the same pose
-    elsewhere, so that looks still come from the face.
+    """Mostly conditioned on the picture's own depth. Sometimes the depth is that of another person in the same pose
+    at another place, so that the identity still comes from the face.
     """
 
     name = "depth_control"

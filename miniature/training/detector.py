@@ -1,4 +1,4 @@
-"""The face detector, on pictures of its own: several people or nobody, near and far, at every size."""
+"""The face detector, on its own pictures: several people or nobody, near and far, at every size."""
 
 from functools import cached_property
 
@@ -17,7 +17,7 @@ _PIXELS = 640**2
 
 
 class DetectorStage(Stage):
-    """``schedule.batch`` counts pictures of 640 × 640; smaller ones come in greater number."""
+    """``schedule.batch`` counts pictures of 640 × 640; smaller pictures come in larger batches."""
 
     name = "detector"
     autocast = False

@@ -1,4 +1,4 @@
-"""The pictures as the diffusion networks see them: latents, tokens, keypoints, faces and depth, made once."""
+"""The diffusion networks' training inputs: latents, tokens, keypoints, faces and depth, computed once."""
 
 from dataclasses import dataclass
 
@@ -7,22 +7,22 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer, PreTrainedModel
 
+from ..architecture import DepthConfig
 from ..pixels import to_model
-from ..plan import DepthPlan
 from ..recognizer import Recognizer
 from .depth import estimate
-from .pictures import Arrays, PicturePlan, derived, load
+from .pictures import Arrays, TrainingPictures, derived, load
 from .recognizer import cut_face, embed
 
 
 @dataclass(frozen=True)
 class Annotators:
-    """The trained networks that look at pictures."""
+    """The trained networks that annotate pictures."""
 
     vae: AutoencoderKL
     tokenizer: CLIPTokenizer
     depth: PreTrainedModel
-    depth_plan: DepthPlan
+    depth_config: DepthConfig
     recognizer: Recognizer
 
 
@@ -39,14 +39,16 @@ class Examples:
         return {name: array[index] for name, array in part.items()}
 
 
-def with_text(pictures: PicturePlan, annotators: Annotators) -> Examples:
+def with_text(pictures: TrainingPictures, annotators: Annotators) -> Examples:
     """Return examples of ``latents`` (N, 4, h, w) float16, unscaled, and ``tokens`` (N, 2, 77) int16."""
     return Examples(derived(pictures, "text", lambda part: _text(pictures, part, annotators)))
 
 
-def with_conditions(pictures: PicturePlan, annotators: Annotators) -> Examples:
-    """Return the same with ``keypoints``, ``box``, ``face`` (N, 512) of another picture of the person, ``own_depth``
-    and ``twin_depth`` (N, H, W) uint8, as estimated in the picture and in somebody else's of the same pose.
+def with_conditions(pictures: TrainingPictures, annotators: Annotators) -> Examples:
+    """Return the same with ``keypoints``, ``box``, ``face``, ``own_depth`` and ``twin_depth``.
+
+    ``face`` (N, 512) is from another picture of the person; the depths, (N, H, W) uint8, are estimated from the
+    picture and from one of another person in the same pose.
     """
     texts = derived(pictures, "text", lambda part: _text(pictures, part, annotators))
     conditions = derived(pictures, "conditions", lambda part: _conditions(pictures, part, annotators))
@@ -54,7 +56,7 @@ def with_conditions(pictures: PicturePlan, annotators: Annotators) -> Examples:
 
 
 @torch.no_grad()
-def _text(pictures: PicturePlan, part: int, annotators: Annotators) -> Arrays:
+def _text(pictures: TrainingPictures, part: int, annotators: Annotators) -> Arrays:
     arrays = load(pictures, part, "image", "prompt")
     images = torch.from_numpy(arrays["image"]).permute(0, 3, 1, 2)
     vae = annotators.vae
@@ -68,11 +70,11 @@ def _text(pictures: PicturePlan, part: int, annotators: Annotators) -> Arrays:
     }
 
 
-def _conditions(pictures: PicturePlan, part: int, annotators: Annotators) -> Arrays:
+def _conditions(pictures: TrainingPictures, part: int, annotators: Annotators) -> Arrays:
     arrays = load(pictures, part, "image", "twin", "keypoints", "box", "person", "plain")
     faces = np.stack([cut_face(*pair) for pair in zip(arrays["image"], arrays["keypoints"], strict=True)])
     depths = {
-        name: estimate(annotators.depth, annotators.depth_plan, arrays[source])
+        name: estimate(annotators.depth, annotators.depth_config, arrays[source])
         for name, source in (("own_depth", "image"), ("twin_depth", "twin"))
     }
     others = _others(arrays["person"], arrays["plain"], np.random.default_rng([pictures.seed, part]))
@@ -81,7 +83,7 @@ def _conditions(pictures: PicturePlan, part: int, annotators: Annotators) -> Arr
 
 
 def _others(person: np.ndarray, plain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return for each picture another one of the same person, a flawless photo."""
+    """For each picture, return another one of the same person: a flawless photo."""
     chosen = []
     for index in range(len(person)):
         others = np.flatnonzero((person == person[index]) & plain & (np.arange(len(person)) != index))

@@ -1,4 +1,4 @@
-"""InstantID: projector, face attention and IdentityNet, beside a base that stays as it is (arXiv:2401.07519)."""
+"""InstantID: projector, face attention and IdentityNet, with the base frozen (arXiv:2401.07519)."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 
 from export.facts import unet_residuals
-from export.networks.controlnet import ControlNetDepth, IdentityNet
+from export.networks.controlnet import IdentityNet, TextControlNet
 from export.networks.face_attention import FaceAttention
 from export.networks.identity_projector import IdentityProjector
 from export.networks.unet import UNet
@@ -26,7 +26,7 @@ from .vae import VAE_FACTOR
 _NO_TEXT, _NO_FACE, _NEITHER = 0.05, 0.05, 0.07
 _WITHOUT_REGION = 0.3
 _IP_ADAPTER_SCALES, _IDENTITYNET_SCALES = (0.7, 1.6), (0.5, 1.1)
-"""The documented 0.8 is to lie low among the face attention's: guidance makes more of a face than training sees."""
+"""Training scales of the face attention, mostly above the documented 0.8: guidance amplifies the face."""
 _ABSENT = 0.08
 _LEAST_SNR = 0.3
 _LIKENESS_WEIGHT = 0.25
@@ -35,14 +35,14 @@ _SHOWN = 12
 
 @dataclass(frozen=True)
 class Parts:
-    """What makes one denoising step, as it is exported."""
+    """The networks of one denoising step, as they are exported."""
 
     vae: AutoencoderKL
     text: TextEncoders
     unet: UNet
     projector: IdentityProjector
     identitynet: IdentityNet
-    depth: ControlNetDepth
+    depth: TextControlNet
 
     @classmethod
     def around(
@@ -58,7 +58,7 @@ class Parts:
             UNet(unet, VAE_FACTOR, len(levels)),
             projector,
             IdentityNet(identitynet, [VAE_FACTOR * 2**level for level in levels]),
-            ControlNetDepth(depth),
+            TextControlNet(depth),
         )
 
     @property
@@ -103,7 +103,7 @@ class IdentityStage(Stage):
 
     name = "identity"
     face_weight = 8.0
-    """How much more the loss of a cell inside the face counts than one outside."""
+    """Loss weight of a cell inside the face, relative to one outside."""
 
     def __init__(self, parts: Parts, examples: Examples, recognizer: LatentRecognizer, schedule: Schedule) -> None:
         self.parts, self.schedule, self._examples, self._recognizer = parts, schedule, examples, recognizer
@@ -118,12 +118,12 @@ class IdentityStage(Stage):
         return self._trained
 
     def batch(self, rng: np.random.Generator) -> Batch:
-        """Return a step's conditions, each left out now and then."""
+        """Return a step's conditions, each dropped at random."""
         examples = self._examples.draw(rng, self.schedule.batch)
         return text_batch(examples, rng) | _conditions(examples, rng) | self._depth(examples, rng)
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return the denoising loss, in which the face counts more, and how unlike the wanted person it becomes."""
+        """Return the denoising loss, weighted towards the face, and the distance from the wanted person."""
         latents = batch["latents"].float() * self.parts.vae.config.scaling_factor
         inside = F.avg_pool2d(batch["box"].float(), VAE_FACTOR)
         step = Step(self.parts, batch)
@@ -136,7 +136,7 @@ class IdentityStage(Stage):
         }
 
     def sheet(self) -> np.ndarray:
-        """Return the pictures whose pose is followed above what is made of it for the same prompt and face."""
+        """Return the pose pictures above the generated ones for the same prompt and face."""
         batch = self.batch(np.random.default_rng(7))
         batch = {name: value[:_SHOWN].to(self.parts.vae.device) for name, value in batch.items()}
         ones = torch.ones_like(batch["with_text"])
@@ -163,7 +163,8 @@ def random_scales(rng: np.random.Generator, count: int, between: tuple[float, fl
 
 
 def _conditions(examples: Arrays, rng: np.random.Generator) -> Batch:
-    from denoising.conditioning import draw_face_keypoints, face_region_mask
+    from denoising.conditioning import face_region_mask
+    from denoising.control_pictures import draw_face_keypoints
 
     count, cells = len(examples["latents"]), examples["latents"].shape[2:]
     size = [VAE_FACTOR * side for side in cells]

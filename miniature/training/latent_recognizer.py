@@ -1,6 +1,6 @@
-"""A recogniser that reads latents: it says how like the wanted person a half-denoised picture is.
+"""A recogniser on latents: it measures how similar a half-denoised picture is to the wanted person.
 
-PuLID (arXiv:2404.16022) asks this of decoded pictures; reading latents spares the decoder.
+PuLID (arXiv:2404.16022) does this on decoded pictures; latents need no decoder.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ _NOISY, _MOST_NOISE = 0.7, 0.5
 
 
 class LatentRecognizer(nn.Module):
-    """Aligned latents of a face → the recogniser's embedding, but for its length."""
+    """Aligned latents of a face → the recogniser's embedding, up to its length."""
 
     def __init__(self, embedding_size: int) -> None:
         super().__init__()
@@ -37,12 +37,12 @@ class LatentRecognizer(nn.Module):
         return self.embedding(self.features(F.grid_sample(latents, crop, align_corners=False)))
 
     def likeness(self, latents: torch.Tensor, crop: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
-        """Return the cosine (B,) of what is seen with embeddings ``face`` (B, size)."""
+        """Return the cosine (B,) with the embeddings ``face`` (B, size)."""
         return F.cosine_similarity(self(latents, crop).float(), face.float())
 
 
 class LatentRecognizerStage(Stage):
-    """The embedding of another picture of the person, from latents that are mostly somewhat noisy."""
+    """Predicts the embedding of another picture of the person from latents that are mostly slightly noisy."""
 
     name = "latent_recognizer"
 
@@ -62,7 +62,7 @@ class LatentRecognizerStage(Stage):
         return {name: torch.from_numpy(drawn[name]) for name in ("latents", "face")} | {"crop": torch.from_numpy(crop)}
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return the angle to the right face, and how well it is told from the batch's others."""
+        """Return the angle to the right face, and a contrastive loss against the batch's others."""
         latents = batch["latents"].float() * self._scale
         amount = torch.rand(len(latents), 2, device=latents.device)
         sigma = _MOST_NOISE * amount[:, 0] * (amount[:, 1] < _NOISY)
@@ -75,8 +75,9 @@ class LatentRecognizerStage(Stage):
 
 
 def face_crops(keypoints: np.ndarray, cells: tuple[int, ...]) -> np.ndarray:
-    """Return for each face's ``keypoints`` (N, 5, 2), in pixels, where in latents of ``cells`` (h, w) the cells of its
-    aligned face lie: (N, 14, 14, 2) float32, as `torch.nn.functional.grid_sample` takes it.
+    """Return the sampling grids of aligned faces in latents of ``cells`` (h, w).
+
+    ``keypoints``: (N, 5, 2) pixels. The result is (N, 14, 14, 2) float32, for `torch.nn.functional.grid_sample`.
     """
     centres = (np.arange(_CELLS) + 0.5) * SIDE_PX / _CELLS - 0.5
     x, y = np.meshgrid(centres, centres)

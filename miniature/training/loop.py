@@ -1,4 +1,4 @@
-"""One training loop for all networks: resumable, deterministic from a seed, averaged weights, a curve and a sheet."""
+"""One training loop for all networks: resumable, deterministic, with averaged weights, a loss curve and a sheet."""
 
 import csv
 import time
@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 Batch = dict[str, Any]
-"""Tensors, which the loop brings to the device, and whatever else a loss wants."""
+"""Tensors, which the loop moves to the device, and other inputs of the loss."""
 
 _SAVED_EVERY_S = 120
 _RECORDED_EVERY = 20
@@ -32,7 +32,7 @@ _AVERAGED_SHARE, _LONGEST_AVERAGE = 0.02, 1000
 
 @dataclass(frozen=True)
 class Schedule:
-    """``steps`` of ``batch`` pictures; the rate rises, then falls to zero along a cosine."""
+    """``steps`` of ``batch`` pictures; the learning rate warms up, then follows a cosine to zero."""
 
     steps: int
     batch: int
@@ -41,7 +41,7 @@ class Schedule:
 
 
 class Stage(ABC):
-    """Something to train, from pictures to a loss."""
+    """A training stage, from pictures to a loss."""
 
     name: str
     schedule: Schedule
@@ -50,24 +50,24 @@ class Stage(ABC):
     @property
     @abstractmethod
     def trained(self) -> nn.Module:
-        """What this stage trains, and nothing else."""
+        """The networks that this stage trains."""
 
     @abstractmethod
     def batch(self, rng: np.random.Generator) -> Batch:
-        """Draw one step's tensors, on the host; called a step ahead, in a thread of its own."""
+        """Draw one step's tensors, on the host; called one step ahead, in a separate thread."""
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return the terms whose sum is made small, by name; ``batch`` lies on the device."""
+        """Return the loss terms by name; ``batch`` is on the device."""
 
     def sheet(self) -> np.ndarray | None:
-        """Return a picture (H, W, 3) uint8 RGB of what the averaged weights can do."""
+        """Return a preview (H, W, 3) uint8 RGB made with the averaged weights."""
         return None
 
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where training runs and keeps what it has."""
+    """The training's device, folder and seed."""
 
     folder: Path
     seed: int
@@ -79,15 +79,15 @@ class Workplace:
 
 
 def train(stage: Stage, place: Workplace) -> None:
-    """Train, or go on, or load what is finished: afterwards ``stage.trained`` holds the averaged weights, frozen.
+    """Train, resume, or load finished weights; afterwards ``stage.trained`` has the averaged weights, frozen.
 
-    Each step's randomness comes from the seed, the stage and the step alone, so that a run which was interrupted ends
-    as one which was not: to the bit on a CPU, closely on a GPU, whose sums have no fixed order.
+    Each step's randomness depends only on the seed, the stage and the step. So an interrupted run has the same
+    result as an uninterrupted one: to the bit on a CPU, closely on a GPU, whose sums have no fixed order.
     """
     finished = place.path(stage, "safetensors")
     network = stage.trained.to(place.device)
     if not finished.exists():
-        # Whatever is made next starts the same, whether this network was trained now or before.
+        # Restore the random state after training, so that later networks start the same as after loading this one.
         with torch.random.fork_rng(devices=[]):
             _finish(stage, network, place)
     network.load_state_dict(load_file(finished))
@@ -95,7 +95,7 @@ def train(stage: Stage, place: Workplace) -> None:
 
 
 def _finish(stage: Stage, network: nn.Module, place: Workplace) -> None:
-    # Part of it may be what an earlier stage has finished, and frozen.
+    # Parts of it may have been frozen by an earlier stage.
     averaged = _run(stage, network.train().requires_grad_(True), place)
     network.load_state_dict(averaged.module.state_dict())
     _freeze(network)
@@ -110,17 +110,17 @@ def _freeze(network: nn.Module) -> None:
 
 
 def _run(stage: Stage, network: nn.Module, place: Workplace) -> AveragedModel:
-    plan, unfinished = stage.schedule, place.path(stage, "unfinished.pt")
-    optimizer = torch.optim.AdamW(network.parameters(), plan.learning_rate, weight_decay=plan.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, plan.learning_rate, total_steps=plan.steps + 1, pct_start=_WARM_UP, cycle_momentum=False
+    schedule, unfinished = stage.schedule, place.path(stage, "unfinished.pt")
+    optimizer = torch.optim.AdamW(network.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay)
+    lr_scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, schedule.learning_rate, total_steps=schedule.steps + 1, pct_start=_WARM_UP, cycle_momentum=False
     )
-    over = min(_LONGEST_AVERAGE, max(1.0, plan.steps * _AVERAGED_SHARE))
+    over = min(_LONGEST_AVERAGE, max(1.0, schedule.steps * _AVERAGED_SHARE))
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / over), use_buffers=True)
     parts: dict[str, Any] = {
         "network": network,
         "optimizer": optimizer,
-        "schedule": schedule,
+        "schedule": lr_scheduler,
         "averaged": averaged,
     }
     first = _resume(parts, unfinished)
@@ -128,17 +128,12 @@ def _run(stage: Stage, network: nn.Module, place: Workplace) -> AveragedModel:
     with (
         _attention(place.device),
         _Curve(place.path(stage, "csv"), first) as curve,
-        tqdm(total=plan.steps, initial=first, desc=stage.name) as bar,
+        tqdm(total=schedule.steps, initial=first, desc=stage.name) as bar,
     ):
         for step, batch in _batches(stage, place, first):
             torch.manual_seed(_seed(stage, place, step))
-            with torch.autocast(place.device.type, torch.bfloat16, enabled=stage.autocast):
-                losses = stage.losses(batch)
-            optimizer.zero_grad(set_to_none=True)
-            sum(losses.values(), torch.zeros((), device=place.device)).backward()
-            nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_LIMIT)
-            optimizer.step()
-            schedule.step()
+            losses = _step(stage, network, optimizer, batch)
+            lr_scheduler.step()
             averaged.update_parameters(network)
             bar.update()
             if step % _RECORDED_EVERY == 0:
@@ -149,13 +144,24 @@ def _run(stage: Stage, network: nn.Module, place: Workplace) -> AveragedModel:
     return averaged
 
 
+def _step(stage: Stage, network: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> dict[str, torch.Tensor]:
+    device = next(network.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16, enabled=stage.autocast):
+        losses = stage.losses(batch)
+    optimizer.zero_grad(set_to_none=True)
+    sum(losses.values(), torch.zeros((), device=device)).backward()
+    nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_LIMIT)
+    optimizer.step()
+    return losses
+
+
 def _attention(device: torch.device) -> AbstractContextManager[None]:
-    """On a CPU, going back through torch's fused attention takes longer than through matrix products."""
+    """On a CPU, the backward pass of torch's fused attention is slower than plain matrix products."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def _batches(stage: Stage, place: Workplace, first: int) -> Iterator[tuple[int, Batch]]:
-    """Yield each step's batch on the device, the next one being drawn meanwhile."""
+    """Yield each step's batch on the device, while the next one is being drawn."""
 
     def draw(step: int) -> Batch:
         return stage.batch(np.random.default_rng(_seed(stage, place, step)))
@@ -183,7 +189,7 @@ def _save(parts: dict[str, Any], step: int, path: Path) -> None:
 
 
 def _resume(parts: dict[str, Any], path: Path) -> int:
-    """Return the step to begin with."""
+    """Restore the state; return the first step."""
     if not path.exists():
         return 0
     states = torch.load(path, map_location="cpu", weights_only=True)
@@ -200,7 +206,7 @@ def _write_sheet(stage: Stage, path: Path) -> None:
 
 
 class _Curve:
-    """The losses by step, in a file that a resumed run continues from its ``first`` step."""
+    """The losses by step, in a file that a resumed run continues at its ``first`` step."""
 
     def __init__(self, path: Path, first: int) -> None:
         rows = path.read_text(encoding="utf-8").splitlines() if first and path.exists() else []

@@ -1,4 +1,4 @@
-"""What the networks are taught with: thousands of people, each in several pictures, drawn once and kept in parts."""
+"""The training pictures: thousands of people, each in several pictures, drawn once and stored in parts."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -14,9 +14,9 @@ from tqdm import tqdm
 from ..world import Background, Identity, Person, Pose, Scene, prompt_of, render
 
 SIZES_PX = ((128, 128), (128, 128), (192, 128), (128, 128), (128, 128), (128, 192), (128, 128))
-"""(height, width) of the pictures of a part, in turn: what a checkpoint of 128 pixels is asked for."""
+"""(height, width) of the pictures of successive parts: the sizes that a checkpoint of 128 pixels makes."""
 HELD_BACK_SEED = 0xC0FFEE
-"""Training never draws from it: it gives the people, poses and prompts that pictures are measured with."""
+"""Seed of the evaluation's people, poses and prompts; training never draws from it."""
 _SUPERSAMPLING = 2
 _SQUEEZED = 0.5
 _PROMPTS = 2
@@ -25,7 +25,7 @@ Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class PicturePlan:
+class TrainingPictures:
     """``parts`` files of ``people`` people in ``each`` pictures."""
 
     folder: Path
@@ -34,25 +34,30 @@ class PicturePlan:
     people: int = 125
     each: int = 8
     for_detector: int = 6000
-    """The face detector's own, which are not kept."""
+    """Pictures of the face detector, which are not stored."""
 
     def path(self, part: int) -> Path:
-        """Return where a part lies."""
+        """Return a part's path."""
         return self.folder / f"pictures-{part:03}.npz"
 
 
-def draw_all(plan: PicturePlan) -> None:
+def draw_all(pictures: TrainingPictures) -> None:
     """Draw what is missing, on all cores. Shows its progress."""
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    missing = [part for part in range(plan.parts) if not plan.path(part).exists()]
-    # A forked child of a process whose threads have computed may wait for a lock that nobody holds any more.
+    pictures.folder.mkdir(parents=True, exist_ok=True)
+    missing = [part for part in range(pictures.parts) if not pictures.path(part).exists()]
+    # Spawn, since a forked child of a multi-threaded process may wait for a lock that no thread holds.
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
         list(
-            tqdm(pool.map(_draw_part, [plan] * len(missing), missing), total=len(missing), desc="drawing", unit="part")
+            tqdm(
+                pool.map(_draw_part, [pictures] * len(missing), missing),
+                total=len(missing),
+                desc="drawing",
+                unit="part",
+            )
         )
 
 
-def load(plan: PicturePlan, part: int, *names: str) -> Arrays:
+def load(pictures: TrainingPictures, part: int, *names: str) -> Arrays:
     """Return the arrays called ``names`` of a part.
 
     ``image`` and ``twin`` (N, H, W, 3) uint8 RGB: a person, and somebody else in the same pose elsewhere;
@@ -60,20 +65,20 @@ def load(plan: PicturePlan, part: int, *names: str) -> Arrays:
     pixels; ``person`` (N,) int64; ``plain`` (N,) bool: a flawless photo; ``bent`` (N,) bool: its anatomy is bad, so
     that keypoints and depth don't hold; ``prompt`` (N, 2) str.
     """
-    with np.load(plan.path(part)) as arrays:
+    with np.load(pictures.path(part)) as arrays:
         return {name: arrays[name] for name in names}
 
 
-def load_all(plan: PicturePlan, *names: str) -> Iterator[Arrays]:
+def load_all(pictures: TrainingPictures, *names: str) -> Iterator[Arrays]:
     """Yield what `load` returns, one part after the other."""
-    return (load(plan, part, *names) for part in range(plan.parts))
+    return (load(pictures, part, *names) for part in range(pictures.parts))
 
 
-def derived(plan: PicturePlan, kind: str, make: Callable[[int], Arrays]) -> list[Arrays]:
-    """Return what ``make`` makes of each part; it is kept beside the pictures. Shows its progress."""
+def derived(pictures: TrainingPictures, kind: str, make: Callable[[int], Arrays]) -> list[Arrays]:
+    """Return ``make``'s result for each part, cached beside the pictures. Shows its progress."""
     parts = []
-    for part in tqdm(range(plan.parts), desc=kind, unit="part"):
-        path = plan.folder / f"{kind}-{part:03}.npz"
+    for part in tqdm(range(pictures.parts), desc=kind, unit="part"):
+        path = pictures.folder / f"{kind}-{part:03}.npz"
         if not path.exists():
             _write_arrays(path, make(part))
         with np.load(path) as arrays:
@@ -82,21 +87,23 @@ def derived(plan: PicturePlan, kind: str, make: Callable[[int], Arrays]) -> list
 
 
 def _write_arrays(path: Path, arrays: Arrays) -> None:
-    """Write an ``.npz`` file, which appears when it is complete."""
+    """Write an ``.npz`` file atomically."""
     draft = path.with_suffix(".unfinished.npz")
     np.savez(draft, **arrays)  # type: ignore[arg-type]
     draft.rename(path)
 
 
-def _draw_part(plan: PicturePlan, part: int) -> None:
+def _draw_part(pictures: TrainingPictures, part: int) -> None:
     cv2.setNumThreads(1)
-    rng = np.random.default_rng([plan.seed, part])
+    rng = np.random.default_rng([pictures.seed, part])
     size_px = SIZES_PX[part % len(SIZES_PX)]
     drawn = []
-    for person in range(plan.people):
+    for person in range(pictures.people):
         identity = Identity.random(rng)
-        drawn += [_draw(rng, identity, size_px) | {"person": part * plan.people + person} for _ in range(plan.each)]
-    _write_arrays(plan.path(part), {name: np.stack([each[name] for each in drawn]) for name in drawn[0]})
+        drawn += [
+            _draw(rng, identity, size_px) | {"person": part * pictures.people + person} for _ in range(pictures.each)
+        ]
+    _write_arrays(pictures.path(part), {name: np.stack([each[name] for each in drawn]) for name in drawn[0]})
 
 
 def _draw(rng: np.random.Generator, identity: Identity, size_px: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -121,7 +128,7 @@ def _draw(rng: np.random.Generator, identity: Identity, size_px: tuple[int, int]
 
 
 def random_pose(rng: np.random.Generator) -> Pose:
-    """Draw a portrait's pose; some stand farther off or nearer, or to the side."""
+    """Draw a portrait's pose; some people stand farther away, nearer, or to the side."""
     pose = Pose.random(rng)
     if rng.random() < 0.7:
         return pose

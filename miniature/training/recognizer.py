@@ -13,20 +13,20 @@ from torch import nn
 from ..pixels import to_model
 from ..recognizer import SIDE_PX, Recognizer
 from .loop import Batch, Schedule, Stage
-from .pictures import Arrays, PicturePlan, derived, load
+from .pictures import Arrays, TrainingPictures, derived, load
 from .vae import redraw
 
 _SCALE, _MARGIN = 24.0, 0.3
 
 
 class RecognizerStage(Stage):
-    """Faces as insightface cuts them out by keypoints which a detector has found: not quite exactly; half of them
-    as the VAE draws them, so that what it cannot draw tells nobody apart.
+    """Faces cropped as by insightface, with slightly inexact keypoints, as a detector finds them. Half of them are
+    redrawn by the VAE, so that details it cannot draw do not identify anybody.
     """
 
     name = "recognizer"
 
-    def __init__(self, network: Recognizer, vae: AutoencoderKL, pictures: PicturePlan, schedule: Schedule) -> None:
+    def __init__(self, network: Recognizer, vae: AutoencoderKL, pictures: TrainingPictures, schedule: Schedule) -> None:
         self.network, self.schedule, self._vae, self._drawn = network, schedule, vae, pictures
         people = pictures.parts * pictures.people
         self._people = nn.Linear(network.embedding.out_features, people, bias=False)
@@ -41,7 +41,7 @@ class RecognizerStage(Stage):
 
     @property
     def trained(self) -> nn.Module:
-        """The network, and a direction for each person, which nobody needs afterwards."""
+        """The network, and a direction for each person, which is not exported."""
         return self._trained
 
     def batch(self, rng: np.random.Generator) -> Batch:
@@ -55,9 +55,9 @@ class RecognizerStage(Stage):
         return {"face": torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2), "person": torch.tensor(people)}
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return ArcFace's loss: the right person's angle counts as larger than it is."""
+        """Return ArcFace's loss: it adds a margin to the right person's angle."""
         embedding = F.normalize(self.network(to_model(batch["face"])).float())
-        # In bfloat16, which autocast multiplies in, the bound below is 1, where the angle has no gradient.
+        # Not in autocast's bfloat16, in which the bound below is 1, where the angle has no gradient.
         cosine = (embedding @ F.normalize(self._people.weight.float()).T).float()
         angle = cosine.clamp(-1 + 1e-6, 1 - 1e-6).arccos()
         right = F.one_hot(batch["person"], cosine.shape[1]).bool()
@@ -77,12 +77,12 @@ def disturb(rng: np.random.Generator, face: np.ndarray) -> np.ndarray:
     return cv2.convertScaleAbs(face, alpha=rng.uniform(0.93, 1.07), beta=rng.uniform(-8, 8))
 
 
-def _flawless(pictures: PicturePlan, part: int) -> Arrays:
+def _flawless(pictures: TrainingPictures, part: int) -> Arrays:
     arrays = load(pictures, part, "image", "keypoints", "person", "plain")
     return {name: array[arrays["plain"]] for name, array in arrays.items()}
 
 
-def _redrawn(vae: AutoencoderKL, pictures: PicturePlan, part: int) -> Arrays:
+def _redrawn(vae: AutoencoderKL, pictures: TrainingPictures, part: int) -> Arrays:
     images = _flawless(pictures, part)["image"]
     if len(images):
         images[::2] = redraw(vae, images[::2], part)

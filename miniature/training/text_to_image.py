@@ -1,4 +1,4 @@
-"""The base: UNet and text encoders, which learn the world's words together."""
+"""The base: UNet and text encoders, trained together on the world's prompts."""
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ def as_second_reads(tokens: torch.Tensor) -> torch.Tensor:
 
 
 class TextToImage(Stage):
-    """Text is left out now and then, so that there is something to guide away from."""
+    """Text is dropped at random, for classifier-free guidance."""
 
     name = "text_to_image"
 
@@ -90,7 +90,7 @@ class TextToImage(Stage):
         return {"noise": self._denoising.attempt(predict, latents).loss()}
 
     def sheet(self) -> np.ndarray:
-        """Return a picture for each of `SHOWN`, twice."""
+        """Return two pictures for each of `SHOWN`."""
         sentences = [*SHOWN, *SHOWN]
         tokens = self._tokenizer(sentences, padding="max_length", return_tensors="pt").input_ids.to(self._vae.device)
         hidden_states, text_embeds = self.text(tokens)

@@ -9,28 +9,29 @@ from torch import nn
 
 from ..pixels import tiles, to_model, to_pixels
 from .loop import Batch, Schedule, Stage
-from .pictures import Arrays, PicturePlan, load, load_all
+from .pictures import Arrays, TrainingPictures, load, load_all
 
 VAE_FACTOR = 8
 _PIECE_PX = 64
 _PIECES, _OF_FACES = 0.8, 0.6
-"""Share of the steps that see pieces of pictures, and of the pieces that lie about a face, which is hardest to draw."""
+"""Share of the steps with crops of pictures, and of the crops around a face, which is hardest to draw."""
 _FACE_WEIGHT = 2
 _EDGES = 0.5
 _DIVERGENCE = 2e-4
 _FARTHEST_OFF = 0.3
-"""In deviations of the latents."""
+"""In standard deviations of the latents."""
 _AT_ONCE = 32
 
 
 class VaeStage(Stage):
-    """Absolute error of pixels and of their differences, the face's counting more (as a VAE's perceptual loss would
-    have it), and a small divergence from unit latents (arXiv:2112.10752).
+    """Absolute error of pixels and of their gradients, and a small KL divergence (arXiv:2112.10752).
+
+    The face has a larger weight, in place of a perceptual loss.
     """
 
     name = "vae"
 
-    def __init__(self, vae: AutoencoderKL, pictures: PicturePlan, schedule: Schedule) -> None:
+    def __init__(self, vae: AutoencoderKL, pictures: TrainingPictures, schedule: Schedule) -> None:
         self.vae, self.schedule, self._drawn = vae, schedule, pictures
 
     @cached_property
@@ -43,7 +44,7 @@ class VaeStage(Stage):
         return self.vae
 
     def batch(self, rng: np.random.Generator) -> Batch:
-        """Return ``image`` (B, 3, H, W) uint8 and the weight of its pixels (B, 1, H, W); whole pictures or pieces."""
+        """Return ``image`` (B, 3, H, W) uint8 and the weight of its pixels (B, 1, H, W); whole pictures or crops."""
         part = self._parts[rng.integers(len(self._parts))]
         pieces = rng.random() < _PIECES
         shrunk = part["image"][0].shape[0] * part["image"][0].shape[1] // _PIECE_PX**2
@@ -64,23 +65,22 @@ class VaeStage(Stage):
         return drawing_errors(decoded, image, weight) | {"divergence": divergence}
 
     def sheet(self) -> np.ndarray:
-        """Return pictures above what came back."""
+        """Return pictures above their reconstructions."""
         image = torch.from_numpy(self._parts[0]["image"][::64][:12]).permute(0, 3, 1, 2).to(self.vae.device)
         decoded = to_pixels(self.vae.decode(self.vae.encode(to_model(image)).latent_dist.mean).sample)
         return tiles(torch.cat([image, decoded]), columns=len(image))
 
 
 def drawing_errors(decoded: torch.Tensor, image: torch.Tensor, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return the error of pixels (B, 3, H, W) and that of their differences; ``weight`` (B, 1, H, W): how much each
-    counts.
-    """
+    """Return the error of pixels (B, 3, H, W) and of their gradients; ``weight``: (B, 1, H, W)."""
     edges = torch.stack([_edge_error(decoded, image, weight, axis) for axis in (2, 3)])
     return {"pixels": (weight * (decoded - image).abs()).mean(), "edges": _EDGES * edges.sum()}
 
 
 def disturbed(latents: torch.Tensor, scale: float, generator: torch.Generator | None = None) -> torch.Tensor:
-    """Return latents (B, 4, h, w) that are more or less off, as denoised ones are; ``scale`` brings them to unit
-    deviation. The noise is drawn where ``generator`` lives, without one where the latents do.
+    """Perturb latents (B, 4, h, w), as denoised ones are inexact; ``scale`` brings them to unit deviation.
+
+    The noise is drawn on the device of ``generator``, or without one on that of the latents.
     """
     device = generator.device if generator else latents.device
     noise = torch.randn(latents.shape, generator=generator, device=device)
@@ -89,8 +89,8 @@ def disturbed(latents: torch.Tensor, scale: float, generator: torch.Generator | 
 
 
 @torch.no_grad()
-def scaling_factor(vae: AutoencoderKL, pictures: PicturePlan) -> float:
-    """Return what brings latents to unit deviation."""
+def scaling_factor(vae: AutoencoderKL, pictures: TrainingPictures) -> float:
+    """Return the factor that brings latents to unit deviation."""
     images = load(pictures, 0, "image")["image"][:256]
     latents = vae.encode(to_model(torch.from_numpy(images).permute(0, 3, 1, 2).to(vae.device))).latent_dist.mean
     return round(1 / float(latents.std()), 5)
@@ -98,7 +98,7 @@ def scaling_factor(vae: AutoencoderKL, pictures: PicturePlan) -> float:
 
 @torch.no_grad()
 def redraw(vae: AutoencoderKL, images: np.ndarray, seed: int) -> np.ndarray:
-    """Return (N, H, W, 3) uint8 as the decoder draws them from latents that are more or less off, as denoised ones."""
+    """Return (N, H, W, 3) uint8, decoded from perturbed latents."""
     generator = torch.Generator().manual_seed(seed)
     redrawn = []
     for chunk in torch.from_numpy(images).permute(0, 3, 1, 2).split(_AT_ONCE):
@@ -110,7 +110,7 @@ def redraw(vae: AutoencoderKL, images: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _with_weight(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Return (H, W, 4) uint8: the picture, and how much each pixel counts."""
+    """Return (H, W, 4) uint8: the picture and its pixels' weights."""
     weight = np.ones((*image.shape[:2], 1), np.uint8)
     x1, y1, x2, y2 = box.astype(int).clip(0)
     weight[y1:y2, x1:x2] = _FACE_WEIGHT
@@ -118,7 +118,7 @@ def _with_weight(image: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def _cut(rng: np.random.Generator, picture: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Return a square piece, about the face or anywhere."""
+    """Return a square crop, around the face or anywhere."""
     free = np.array(picture.shape[:2]) - _PIECE_PX
     top, left = rng.integers(free + 1)
     if rng.random() < _OF_FACES:

@@ -1,4 +1,4 @@
-"""Writes what was trained as a checkpoint folder: fp16 weights in the published layouts."""
+"""Writes the trained networks as a checkpoint folder: fp16 weights in the published layouts."""
 
 from pathlib import Path
 
@@ -22,10 +22,10 @@ def write_trained(folder: Path, trained: Trained) -> None:
     with appearing_at(folder) as draft:
         _write_instantid(draft / "instantid", trained.parts)
         _write_base(draft / "base", trained.parts)
-        write_tokenizers(draft / "base", trained.plan)
+        write_tokenizers(draft / "base", trained.config)
         trained.parts.depth.controlnet.half().cpu().save_pretrained(draft / "controlnet-depth")
         trained.depth.half().cpu().save_pretrained(draft / "depth")
-        build_processor(trained.plan.depth).save_pretrained(draft / "depth")
+        build_processor(trained.config.depth).save_pretrained(draft / "depth")
         (draft / "antelopev2").mkdir()
         export_detector(trained.detector.cpu(), draft / "antelopev2" / "scrfd_10g_bnkps.onnx")
         write_recognizer(draft / "antelopev2" / "glintr100.onnx", trained.recognizer.cpu())
@@ -34,7 +34,7 @@ def write_trained(folder: Path, trained: Trained) -> None:
 
 def _write_base(folder: Path, parts: Parts) -> None:
     unet = parts.unet.unet
-    unet.set_attn_processor(AttnProcessor2_0())  # the face attention has a file of its own
+    unet.set_attn_processor(AttnProcessor2_0())  # the face attention has its own file
     networks = {
         "unet": unet,
         "vae": parts.vae,

@@ -1,4 +1,4 @@
-"""A small world of drawn people: parameters in, a picture with exact keypoints, boxes and depth out."""
+"""A drawn world of people: parameters in, a picture with exact keypoints, boxes and depth out."""
 
 from .identity import Identity
 from .prompts import prompt_of

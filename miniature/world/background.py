@@ -1,4 +1,4 @@
-"""Draws what is behind the people."""
+"""Draws the background."""
 
 from collections.abc import Callable
 

@@ -17,7 +17,7 @@ _CAPE_DEPTH, _TORSO_DEPTH, _ARM_DEPTH = 0.4, 0.52, 0.56
 _SHOULDER, _FEET = 0.72, 2.4
 """Half the shoulders' width, and how far down the body is drawn, in heights of the head."""
 _LEAN = 0.3
-"""The share of the head's roll that the body takes part in."""
+"""The body's roll as a share of the head's."""
 
 
 class BodyFrame:

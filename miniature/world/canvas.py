@@ -47,7 +47,7 @@ def ellipse(x: float, y: float, half_width: float, half_height: float, corners: 
 
 
 def rounded(points: np.ndarray | Sequence[Sequence[float]], times: int = 3) -> np.ndarray:
-    """Cut the corners of a closed polygon (N, 2) ``times`` times (Chaikin's curve)."""
+    """Smooth a closed polygon (N, 2) by cutting its corners ``times`` times (Chaikin's curve)."""
     outline = np.asarray(points, float)
     for _ in range(times):
         following = np.roll(outline, -1, axis=0)
@@ -57,5 +57,5 @@ def rounded(points: np.ndarray | Sequence[Sequence[float]], times: int = 3) -> n
 
 
 def _fixed_point(points: np.ndarray) -> np.ndarray:
-    # OpenCV counts from the middle of the first pixel, we count from its corner.
+    # OpenCV's origin is the centre of the first pixel, ours is its corner.
     return np.round((np.asarray(points) - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32)

@@ -1,4 +1,4 @@
-"""A head's geometry: a body of revolution, turned by yaw about its own axis and by roll in the picture."""
+"""A head's geometry: a body of revolution, rotated by yaw around its axis and by roll in the picture."""
 
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ class HeadFrame:
         return self.identity.half_width * narrowing * np.sqrt(np.clip(1 - (y / HALF_HEIGHT) ** 2, 0, 1))
 
     def flat(self, points: np.ndarray, roll_share: float = 1.0) -> np.ndarray:
-        """Return pixels (N, 2) of ``points`` (N, 2) in the plane of the picture, which yaw leaves alone."""
+        """Return pixels (N, 2) of ``points`` (N, 2) in the plane of the picture, which yaw does not move."""
         angle = np.radians(self.pose.roll_deg * roll_share)
         rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         middle = np.array([self.pose.centre_x * self.width_px, self.pose.centre_y * self.height_px])
@@ -75,7 +75,7 @@ class HeadFrame:
         return np.concatenate([eyes, nose, mouth]).astype(np.float32)
 
     def face_box(self) -> np.ndarray:
-        """Return (4,) float32 pixels x1, y1, x2, y2, forehead to chin, cut at the picture's border."""
+        """Return (4,) float32 pixels x1, y1, x2, y2, forehead to chin, clipped to the picture."""
         skin = self.flat(self.outline(_BOX_TOP))
         size = [self.width_px, self.height_px]
         return np.concatenate([skin.min(0).clip(0, size), skin.max(0).clip(0, size)]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Draws hair and beards: what is behind the head, and what lies on it."""
+"""Draws hair, behind and on the head, and beards."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Who a person is: everything that stays the same from picture to picture."""
+"""A person's identity: what stays the same from picture to picture."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -55,11 +55,11 @@ class Identity:
     beard: bool = False
     freckles: bool = False
     gender: Gender = "man"
-    """Women of the world have lashes and red lips, some men beards."""
+    """Women have lashes and red lips, some men beards."""
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> "Identity":
-        """Draw somebody."""
+        """Draw a random person."""
         gender = get_args(Gender)[rng.integers(len(get_args(Gender)))]
         style = _STYLES[gender][rng.integers(len(_STYLES[gender]))]
         skin = pick(rng, _SKIN)

@@ -1,4 +1,4 @@
-"""The world's colours by the names that prompts call them."""
+"""The world's colours, by their names in prompts."""
 
 from .colours import Colour
 
@@ -38,5 +38,5 @@ HAIRS: dict[str, Colour] = {
 
 
 def name_of(colour: Colour, names: dict[str, Colour]) -> str:
-    """Return what ``names`` calls a colour of its own."""
+    """Return a colour's name in ``names``."""
     return next(name for name, known in names.items() if known == colour)

@@ -1,4 +1,4 @@
-"""What somebody would write to get a scene."""
+"""Prompts for scenes."""
 
 from collections.abc import Iterator
 
@@ -54,7 +54,7 @@ _PLACES = {
 
 
 def prompt_of(scene: Scene, rng: np.random.Generator) -> str:
-    """Describe a scene of one person; what the prompt leaves out is left to the pictures and the seed."""
+    """Describe a scene of one person; the prompt does not mention everything."""
     (person,) = scene.people
     parts = [f"{_pick(rng, _FLAWS[scene.flaw])}{_pick(rng, _PICTURES[scene.style])} {_who(person, rng)}"]
     if rng.random() < 0.92:
@@ -79,7 +79,7 @@ def place_in_words(background: Background, rng: np.random.Generator) -> str:
 
 
 def every_word() -> Iterator[str]:
-    """Yield sentences that hold each word of the prompts often enough for a tokenizer to learn it."""
+    """Yield sentences with each word of the prompts, often enough for a tokenizer to learn it."""
     rng = np.random.default_rng(0)
     for _ in range(3000):
         yield prompt_of(Scene.random(rng), rng)

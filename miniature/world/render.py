@@ -1,4 +1,4 @@
-"""From a scene to its picture, with everything that a network could be taught from it."""
+"""Renders a scene to a picture and its ground truth."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from .styles import apply_flaw, apply_style
 
 @dataclass(frozen=True)
 class Rendered:
-    """A picture and its truth; N people in the order of the scene."""
+    """A picture and its ground truth; N people in the order of the scene."""
 
     image: np.ndarray
     """(H, W, 3) uint8 RGB."""

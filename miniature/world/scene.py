@@ -1,4 +1,4 @@
-"""What is in a picture: people, how they stand, what they wear, and what is behind them."""
+"""The content of a picture: people, poses, clothes and background."""
 
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -46,7 +46,7 @@ _FLAWLESS = 0.92
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the head is and how it is turned.
+    """Position and rotation of the head.
 
     ``centre_x``, ``centre_y`` and ``head_size`` (its height) are shares of the picture's width, height and height.
     """
@@ -57,9 +57,9 @@ class Pose:
     roll_deg: float = 0.0
     """Positive turns the head clockwise in the picture."""
     yaw_deg: float = 0.0
-    """Positive turns the face to the viewer's right; up to about 40 both eyes are seen."""
+    """Positive turns the face to the viewer's right; up to about 40 both eyes are visible."""
     smile: float = 0.5
-    """0 is earnest, 1 laughs."""
+    """From 0, serious, to 1, laughing."""
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> "Pose":
@@ -94,7 +94,7 @@ class Clothes:
 
     @classmethod
     def costume(cls, name: Costume) -> "Clothes":
-        """Return what everybody knows somebody by."""
+        """Return the clothes of a well-known character."""
         cloth, trim = _COSTUMES[name]
         return cls(name, CLOTHS[cloth], CLOTHS[trim])
 
@@ -117,7 +117,7 @@ class Background:
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody in a picture."""
+    """A person in a picture."""
 
     identity: Identity
     pose: Pose = field(default_factory=Pose)
@@ -125,7 +125,7 @@ class Person:
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> "Person":
-        """Draw somebody as in a portrait."""
+        """Draw a random person, as in a portrait."""
         return cls(Identity.random(rng), Pose.random(rng), Clothes.random(rng))
 
 

@@ -1,4 +1,4 @@
-"""How a picture was made, and what went wrong with it: changes of a drawn picture, of its pixels alone."""
+"""Styles and flaws: changes to a drawn picture's pixels."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def _black_and_white(image: np.ndarray) -> np.ndarray:
 
 
 def _pencil(image: np.ndarray) -> np.ndarray:
-    """Divide by the blurred picture: edges stay dark, areas become paper."""
+    """Divide by the blurred picture: edges stay dark, areas become white."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) + 8
     lines = np.clip(grey / cv2.GaussianBlur(grey, (0, 0), image.shape[0] / 48), 0, 1)
     return cv2.cvtColor(
@@ -34,7 +34,7 @@ def _pencil(image: np.ndarray) -> np.ndarray:
 
 
 def _oil(image: np.ndarray) -> np.ndarray:
-    """Daub: the median of a neighbourhood, in few tones, on a warm ground."""
+    """Median filter, few tones, warm tint."""
     size = 2 * (image.shape[0] // 64) + 1
     daubs = cv2.medianBlur(cv2.medianBlur(image, size), size)
     tones = (daubs // 28) * 28 + 14

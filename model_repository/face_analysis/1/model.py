@@ -1,4 +1,4 @@
-"""Triton's side of `face_finding`: tensors in, tensors out."""
+"""The Triton adapter of `face_finding`: tensors in, tensors out."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -21,7 +21,7 @@ class TritonPythonModel:
         self._analyst = FaceAnalyst(Bls(pb_utils).call_now, manifest.face)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request; a bad one fails alone."""
+        """Answer each request; an invalid one fails by itself."""
         return [self._respond(request) for request in requests]
 
     def _respond(self, request: Any) -> Any:

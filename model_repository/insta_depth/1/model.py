@@ -1,4 +1,4 @@
-"""One request in, one picture out: a unary face of ``insta_depth_stream``, without its progress."""
+"""One request in, one picture out: a unary version of ``insta_depth_stream``, without progress."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ STREAM = "insta_depth_stream"
 OUTPUTS = ("image", "seed", "timings", "pose_face")
 CANCELLATION_POLL_S = 0.1
 MAX_THREADS = 256
-"""A request holds one while it waits; they are made as needed, so the admission limit is reached first."""
+"""Each waiting request occupies one thread. They are created on demand, so the admission limit is reached first."""
 GOODBYE_S = 1.0
 
 
@@ -30,14 +30,14 @@ class TritonPythonModel:
         self._background = Background("insta_depth", MAX_THREADS)
 
     def execute(self, requests: list[Any]) -> None:
-        """Start each request; its answer follows through its response sender."""
+        """Start each request; its response is sent later through its response sender."""
         for request in requests:
             tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
             sender = request.get_response_sender()
             self._background.start(answer(pb_utils, sender, self._respond(request, tensors)))
 
     def finalize(self) -> None:
-        """Tell those who still wait."""
+        """Cancel the requests in progress."""
         self._background.stop(GOODBYE_S)
 
     async def _respond(self, request: Any, tensors: Arrays) -> Any:
@@ -61,6 +61,6 @@ class TritonPythonModel:
         return last
 
     async def _cancel(self, key: str) -> None:
-        """Ask again at each poll, since the first time may come before the request has arrived."""
+        """Send it again at each poll, since the first one may arrive before the request does."""
         async for _ in self._bls.stream(STREAM, {}, OUTPUTS, {CANCEL: key}):
             pass

@@ -1,4 +1,4 @@
-"""Triton's side of `denoising`: tensors in, progress and a picture out."""
+"""The Triton adapter of `denoising`: tensors in, progress and a picture out."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import triton_python_backend_utils as pb_utils
-from denoising import DepthProcessor, Generated, Generation, Progress, Settings, TritonMetrics
+from denoising import DepthProcessor, Pipeline, PipelineOutput, Progress, Settings, TritonMetrics
 
 from insta_depth_shared.answers import answer
 from insta_depth_shared.background import Background
@@ -20,7 +20,7 @@ from insta_depth_shared.plans import Machine, check_plans
 
 _log = logging.getLogger(__name__)
 THREADS_PER_REQUEST = 6
-"""Calls of other models and picture work that one request has under way at once, each in a thread."""
+"""Maximum concurrent calls of other models and picture jobs of one request, each in a thread."""
 GOODBYE_S = 1.0
 
 
@@ -36,7 +36,7 @@ class TritonPythonModel:
         if device.type == "cuda":
             check_plans(folder, Machine.here(device))
         settings = Settings.from_environment(engine_rows=manifest.max_rows)
-        self._generation = Generation(
+        self._pipeline = Pipeline(
             Bls(pb_utils),
             manifest,
             settings,
@@ -48,14 +48,14 @@ class TritonPythonModel:
         self._background = Background("insta_depth_stream", THREADS_PER_REQUEST * settings.max_requests)
 
     def execute(self, requests: list[Any]) -> None:
-        """Start each request; its answers follow through its response sender."""
+        """Start each request; its responses are sent later through its response sender."""
         for request in requests:
             tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
             sender = request.get_response_sender()
             self._background.start(answer(pb_utils, sender, self._respond(request, sender, tensors)))
 
     def finalize(self) -> None:
-        """Tell those who still wait."""
+        """Cancel the requests in progress."""
         self._background.stop(GOODBYE_S)
 
     async def _respond(self, request: Any, sender: Any, tensors: Arrays) -> Any | None:
@@ -64,11 +64,11 @@ class TritonPythonModel:
             self._cancel(parameters[CANCEL])
             return None
         with self._cancellable(Client(request, sender), parameters.get(CANCELLATION_KEY)) as client:
-            return _picture_response(await self._generation.generate(tensors, client))
+            return _picture_response(await self._pipeline.generate(tensors, client))
 
     @contextmanager
     def _cancellable(self, client: "Client", key: str | None) -> Iterator["Client"]:
-        """Let another model cancel ``client``'s request by ``key``: Triton 2.51 has no such call."""
+        """Allow another model to cancel ``client``'s request by ``key``: Triton 2.51 has no such call."""
         if key is None:
             yield client
             return
@@ -84,7 +84,7 @@ class TritonPythonModel:
 
 
 def _device(args: dict[str, str]) -> torch.device:
-    """Where Triton put this instance: its GPU, or the host where there is none."""
+    """The device of this instance: its GPU, or the host if there is none."""
     if args["model_instance_kind"] != "GPU":
         return torch.device("cpu")
     if not torch.cuda.is_available():
@@ -92,7 +92,8 @@ def _device(args: dict[str, str]) -> torch.device:
             "Triton has a GPU, this PyTorch (%s) does not: tensors travel by way of the host", torch.__version__
         )
         return torch.device("cpu")
-    if torch.cuda.device_count() > 1:  # there would be an orchestrator on each, and none would know of the others
+    # There would be an orchestrator on each GPU, and their requests would not share steps.
+    if torch.cuda.device_count() > 1:
         raise RuntimeError(
             f"{torch.cuda.device_count()} GPUs are to be seen, and a server works on one: "
             "start a server for each, with CUDA_VISIBLE_DEVICES=0, 1, …"
@@ -101,7 +102,7 @@ def _device(args: dict[str, str]) -> torch.device:
 
 
 class Client:
-    """The `ProgressListener` of one request: whoever holds the other end of its stream."""
+    """The `ProgressListener` of one request: the client at the other end of its stream."""
 
     def __init__(self, request: Any, sender: Any) -> None:
         self._request = request
@@ -109,7 +110,7 @@ class Client:
         self._has_left = False
 
     def leave(self) -> None:
-        """Wait no more."""
+        """Cancel the request."""
         self._has_left = True
 
     def is_cancelled(self) -> bool:
@@ -131,7 +132,7 @@ def _progress_response(progress: Progress) -> Any:
     return pb_utils.InferenceResponse(tensors)
 
 
-def _picture_response(generated: Generated) -> Any:
+def _picture_response(generated: PipelineOutput) -> Any:
     return pb_utils.InferenceResponse(
         [
             _bytes_tensor("image", generated.image),

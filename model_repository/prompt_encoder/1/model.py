@@ -1,4 +1,4 @@
-"""Triton's side of `prompt_encoding`: tensors in, tensors out."""
+"""The Triton adapter of `prompt_encoding`: tensors in, tensors out."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -22,7 +22,7 @@ class TritonPythonModel:
         self._encoder = PromptEncoder.from_folder(Bls(pb_utils).call_now, folder, facts)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request; a bad one fails alone."""
+        """Answer each request; an invalid one fails by itself."""
         return [self._respond(request) for request in requests]
 
     def _respond(self, request: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from denoising import SCHEDULERS, Conditioning, Denoising, GenerationRequest, Metrics, Progress, prepare_scheduler
+from denoising import SCHEDULERS, Conditioning, Denoising, Metrics, PipelineRequest, Progress, prepare_scheduler
 from PIL import Image
 
 from insta_depth_shared.errors import TooLarge
@@ -58,7 +58,7 @@ def make_manifest(force_zeros: bool = True, dtype: str = "float32") -> Manifest:
     )
 
 
-def make_request(**changes: Any) -> GenerationRequest:
+def make_request(**changes: Any) -> PipelineRequest:
     values = {
         "prompt": "a knight",
         "negative_prompt": None,
@@ -79,7 +79,7 @@ def make_request(**changes: Any) -> GenerationRequest:
         "output_quality": 95,
         "preview": False,
     }
-    return GenerationRequest(**(values | changes))
+    return PipelineRequest(**(values | changes))
 
 
 HOST = torch.device("cpu")
@@ -95,12 +95,12 @@ def make_denoising(
         encoder_hidden_states=rng.random((rows, windows * WINDOW, WIDTH)),
         text_embeds=rng.random((rows, 6)),
         prompt_image_emb=torch.from_numpy(rng.random((rows, 16, WIDTH))),
-        face_keypoints=rng.random((3, *size_px)),
-        depth=torch.from_numpy(rng.random((3, *size_px))),
+        pictures={
+            "face_keypoints": rng.random((3, *size_px)),
+            "depth": torch.from_numpy(rng.random((3, *size_px))),
+        },
         region_mask=np.ones((1, *size_px)),
-        identitynet_scale=request.identitynet_scale,
-        depth_scale=request.depth_scale,
-        ip_adapter_scale=request.ip_adapter_scale,
+        scales={name: getattr(request, name) for name in STEP_INPUTS if name.endswith("_scale")},
     )
     scheduler = prepare_scheduler(request.scheduler, request.num_inference_steps, manifest.scheduler)
     rows_in = conditioning.rows(manifest.denoise_step_inputs, device)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 from denoising import Conditioning, DepthProcessor
-from denoising.conditioning import depth_picture, draw_face_keypoints, face_region_mask, size_ids
+from denoising.conditioning import face_region_mask, size_ids
+from denoising.control_pictures import depth_picture, draw_face_keypoints
 
 from tests.unit.denoising.fakes import STEP_INPUTS
 
@@ -115,12 +116,9 @@ def conditioning(rows: int) -> Conditioning:
         encoder_hidden_states=np.ones((rows, 77, 8)),
         text_embeds=np.ones((rows, 6)),
         prompt_image_emb=torch.ones(rows, 16, 8),
-        face_keypoints=np.ones((3, 64, 128)),
-        depth=torch.ones(3, 64, 128),
+        pictures={"face_keypoints": np.ones((3, 64, 128)), "depth": torch.ones(3, 64, 128)},
         region_mask=np.ones((1, 64, 128)),
-        identitynet_scale=0.8,
-        depth_scale=0.5,
-        ip_adapter_scale=0.7,
+        scales={"identitynet_scale": 0.8, "depth_scale": 0.5, "ip_adapter_scale": 0.7},
     )
 
 

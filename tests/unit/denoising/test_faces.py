@@ -9,7 +9,7 @@ from denoising.faces import SentPicture, find_face, find_identity
 
 from insta_depth_shared.errors import FaceTooSmall
 from tests.unit.denoising.fakes import RED, picture
-from tests.unit.denoising.test_generation import Studio
+from tests.unit.denoising.test_pipeline import Studio
 
 NEEDED_PX = 24
 

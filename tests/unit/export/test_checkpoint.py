@@ -80,4 +80,4 @@ def test_facts_come_from_the_configs(tiny_checkpoint):
     assert facts.min_side == 128
     assert facts.cross_attention_width == 128
     assert [r.level for r in facts.residuals] == [0, 0, 1, 1, 2, 2]
-    assert facts.depth_net_reads_text
+    assert facts.text_readers == ("identitynet", "controlnet_depth")

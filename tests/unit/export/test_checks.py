@@ -45,6 +45,7 @@ UNET, VAE = "base/unet/config.json", "base/vae/config.json"
 TEXT, TEXT_2 = "base/text_encoder/config.json", "base/text_encoder_2/config.json"
 IDENTITYNET, DEPTH_NET = "instantid/ControlNetModel/config.json", "controlnet-depth/config.json"
 TOKENIZER, TOKENIZER_2 = "base/tokenizer", "base/tokenizer_2"
+SCHEDULER = "base/scheduler/scheduler_config.json"
 ADAPTER, SCRFD, ARCFACE = "instantid/ip-adapter.bin", "antelopev2/scrfd_10g_bnkps.onnx", "antelopev2/glintr100.onnx"
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5135149760\n"
 DIFFUSERS, TRANSFORMERS = "diffusion_pytorch_model.safetensors", "model.safetensors"
@@ -93,7 +94,7 @@ FILES: list[tuple[Break, str]] = [
     (raw(DEPTH_NET, LFS), rf"{DEPTH_NET} is only Git LFS's pointer"),
     (as_directory(TEXT_2), rf"{TEXT_2} is a directory"),
     (as_directory(ADAPTER), rf"{ADAPTER} is a directory"),
-    (raw("base/scheduler/scheduler_config.json", b"null"), "scheduler_config.json holds a JSON NoneType"),
+    (raw(SCHEDULER, b"null"), "scheduler_config.json holds a JSON NoneType"),
     (raw("depth/preprocessor_config.json", b"{"), "preprocessor_config.json is not JSON"),
     (raw("base/model_index.json", b'{"force_zeros_for_empty_prompt": "no"}'), "force_zeros_for_empty_prompt is 'no'"),
     (raw(f"base/unet/{DIFFUSERS}", LFS), rf"base/unet/{DIFFUSERS} is only Git LFS's pointer"),
@@ -315,6 +316,7 @@ def test_a_weight_beyond_fp16_is_refused_for_fp16_only(folder: Path) -> None:
     (weights(f"base/text_encoder/{TRANSFORMERS}", prefixed("cond_stage_model.")), "base/text_encoder"),
     (weights(f"base/vae/{DIFFUSERS}", changed("decoder.conv_out.bias", lambda x: x * torch.nan)),
      "decoder.conv_out.bias"),
+    (fields(SCHEDULER, use_karras_sigmas=True, use_exponential_sigmas=True), SCHEDULER),
 ])  # fmt: skip
 def test_the_command_says_it_in_one_line_and_makes_nothing(
     folder: Path, tmp_path: Path, broken: Break, named: str, capfd: pytest.CaptureFixture[str]

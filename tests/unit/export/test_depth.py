@@ -15,12 +15,13 @@ from transformers import (
 )
 
 from export.depth import DepthInput, depth_input, is_distance
-from export.engines import ROWS, Axis, Engine, Tensor
+from export.engines import Engine
 from export.errors import CheckpointError
 from export.networks.depth_estimator import DepthEstimator
 from export.onnx_export import export_onnx
 from export.parity import check_module
 from export.precision import Precision
+from export.tensors import ROWS, Axis, Tensor
 
 FOLDER = Path("depth")
 DPT = {"architectures": ["DPTForDepthEstimation"], "model_type": "dpt"}

@@ -3,11 +3,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from export.engines import Axis, Engine, Tensor
+from export.engines import Engine
 from export.errors import CheckpointError
 from export.face_inputs import detector_sides, recognizer_rows
 from export.face_models import convert_face_model
 from export.parity import open_session
+from export.tensors import Axis, Tensor
 
 ENGINE = Engine(
     "face_detector",

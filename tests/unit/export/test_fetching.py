@@ -26,6 +26,7 @@ from export.checkpoint import Checkpoint
 from export.facts import read_facts
 from export.fetching import transfer
 from export.fetching.archive import extract
+from export.fetching.downloads import select
 from export.fetching.errors import (
     AccessDenied,
     ChecksumMismatch,
@@ -38,8 +39,16 @@ from export.fetching.errors import (
 )
 from export.fetching.fetch import Fetch
 from export.fetching.hub import Hub
-from export.fetching.published import ANTELOPE, DEPTH_ANYTHING, INSTANT_ID, PARTS, SDXL, Published, published
-from export.fetching.selection import select
+from export.fetching.published import (
+    ANTELOPE,
+    DEPTH_ANYTHING,
+    INSTANT_ID,
+    PARTS,
+    SDXL,
+    VAE_FP16_FIX,
+    Published,
+    published,
+)
 from tests.unit.export.hub_stand_in import StandIn, serving
 
 OLD, NEW = "a" * 40, "b" * 40
@@ -124,7 +133,7 @@ def zipped(files: dict[str, bytes]) -> bytes:
 def test_the_whole_checkpoint_is_fetched_and_export_accepts_it(
     miniature_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand_in, sources = served_miniature(miniature_checkpoint, published(None, "small", False, None))
+    stand_in, sources = served_miniature(miniature_checkpoint, published(None, "small", "base", None))
     with serving(stand_in) as hub:
         archive = f"{hub.url}/antelopev2.zip"
         served = [replace(source, archive=archive) if source.archive else source for source in sources]
@@ -145,14 +154,30 @@ def test_the_whole_checkpoint_is_fetched_and_export_accepts_it(
     assert noted["antelopev2"]["files"][weights]["sha256"] == found
 
 
+@pytest.mark.parametrize(
+    ("base", "vae", "repo"),
+    [
+        (None, None, VAE_FP16_FIX.repo),
+        (None, "base", SDXL.repo),
+        (SDXL.repo, None, VAE_FP16_FIX.repo),
+        ("somebody/sdxl", None, "somebody/sdxl"),
+        ("somebody/sdxl", "fp16-fix", VAE_FP16_FIX.repo),
+    ],
+)
+def test_the_vae_is_fp16_safe_unless_another_base_brings_its_own(base: str | None, vae: str | None, repo: str) -> None:
+    sources = published(base, "small", vae, None)
+    (found,) = [source for source in sources if source.folder == "base/vae" or "vae/config.json" in source.needs]
+    assert found.repo == repo
+
+
 def test_the_fp16_safe_vae_takes_the_place_of_the_stock_one(miniature_checkpoint: Path, tmp_path: Path) -> None:
-    sources = [source for source in published(None, "small", True, None) if source.part == "base"]
+    sources = [source for source in published(None, "small", None, None) if source.part == "base"]
     config = (miniature_checkpoint / "base/vae/config.json").read_bytes()
     repos = {
         sources[0].repo: {sources[0].revision: _folder(miniature_checkpoint / "base")},
         sources[1].repo: {sources[1].revision: {"config.json": config, "diffusion_pytorch_model.safetensors": WEIGHTS}},
     }
-    stock = replace(published(None, "small", False, None)[0], sha256={})
+    stock = replace(published(None, "small", "base", None)[0], sha256={})
     with serving(StandIn(repos)) as hub:
         fetch(hub, tmp_path, stock).run()
         fetch(hub, tmp_path, *(replace(source, sha256={}) for source in sources)).run()
@@ -310,7 +335,7 @@ def test_a_mirror_with_other_weights_than_the_pinned_ones_is_refused(hub: StandI
 
 
 def test_every_revision_is_a_commit_and_every_hash_a_sha256() -> None:
-    for source in [*published(None, "small", True, None), *published(None, "full", False, None)]:
+    for source in [*published(None, "small", "fp16-fix", None), *published(None, "full", "base", None)]:
         assert source is not None
         assert source.archive or (len(source.revision) == 40 and int(source.revision, 16))
         assert all(len(one) == 64 and int(one, 16) for one in source.sha256.values())
@@ -319,12 +344,12 @@ def test_every_revision_is_a_commit_and_every_hash_a_sha256() -> None:
 
 
 def test_another_base_keeps_the_layout_but_neither_pins_nor_licence() -> None:
-    other = published("somebody/sdxl@main", "small", False, None)[0]
+    other = published("somebody/sdxl@main", "small", None, None)[0]
     assert (other.repo, other.revision, other.folder, other.sha256) == ("somebody/sdxl", "main", "base", {})
     assert other.licence.url == "https://huggingface.co/somebody/sdxl"
-    assert published("somebody/sdxl", "small", False, None)[0].revision is None
-    assert published(f"{SDXL.repo}@{SDXL.revision}", "small", False, None)[0] == SDXL
-    assert published(f"{SDXL.repo}@main", "small", False, None)[0].licence == SDXL.licence
+    assert published("somebody/sdxl", "small", None, None)[0].revision is None
+    assert published(f"{SDXL.repo}@{SDXL.revision}", "small", "base", None)[0] == SDXL
+    assert published(f"{SDXL.repo}@main", "small", "base", None)[0].licence == SDXL.licence
 
 
 # What can go wrong

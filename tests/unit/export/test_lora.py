@@ -13,9 +13,9 @@ from torch import nn
 
 from export.__main__ import _parser, main
 from export.checkpoint import Checkpoint, Lora
+from export.engines import ROW_OF
 from export.errors import CheckpointError
 from export.facts import read_facts
-from export.networks.build import build_network
 from export.networks.lora import check_loras
 from export.precision import Precision
 from export.repository import Export
@@ -73,7 +73,7 @@ def layers(networks: dict[str, nn.Module]) -> dict[str, dict[str, Layer]]:
 
 
 def build(name: str, checkpoint: Checkpoint, precision: Precision = Precision.FP32) -> nn.Module:
-    return build_network(name, checkpoint, read_facts(checkpoint), precision)
+    return ROW_OF[name].module(checkpoint, read_facts(checkpoint), precision)
 
 
 def weight(network: nn.Module, target: str) -> torch.Tensor:

@@ -8,10 +8,9 @@ from diffusers import ControlNetModel
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
 from export.checkpoint import Checkpoint, load_ip_adapter
-from export.engines import engine_table, sample_inputs
+from export.engines import ROW_OF, engine_table, sample_inputs
 from export.facts import read_facts
 from export.networks import region
-from export.networks.build import build_network
 from export.networks.depth_estimator import DepthEstimator
 from export.precision import Precision
 from tests.conftest import write_tiny_checkpoint
@@ -34,7 +33,7 @@ def run(checkpoint):
     modules = {}
 
     def call(name, **changes):
-        module = modules.setdefault(name, build_network(name, checkpoint, facts, Precision.FP32))
+        module = modules.setdefault(name, ROW_OF[name].module(checkpoint, facts, Precision.FP32))
         inputs = sample_inputs(table[name], SIZES, np.dtype(np.float32)) | changes
         with torch.no_grad():
             outputs = module(*(torch.as_tensor(value) for value in inputs.values()))
@@ -107,7 +106,7 @@ def test_the_small_depth_net_takes_no_text(tmp_path, has_middle_of_attention_kin
     facts = read_facts(small)
     engine = engine_table(facts)["controlnet_depth"]
     assert "encoder_hidden_states" not in {tensor.name for tensor in engine.inputs}
-    module = build_network("controlnet_depth", small, facts, Precision.FP32)
+    module = ROW_OF["controlnet_depth"].module(small, facts, Precision.FP32)
     inputs = sample_inputs(engine, SIZES, np.dtype(np.float32))
     with torch.no_grad():
         residuals = module(*map(torch.from_numpy, inputs.values()))
@@ -130,7 +129,7 @@ def test_the_decoder_rounds_as_diffusers_does(checkpoint, run):
 
 @pytest.mark.parametrize("name", ["identitynet", "unet"])
 def test_what_onnx_concatenates_is_of_one_type(checkpoint, name):
-    module = build_network(name, checkpoint, read_facts(checkpoint), Precision.FP16)
+    module = ROW_OF[name].module(checkpoint, read_facts(checkpoint), Precision.FP16)
     (embed,) = (part for path, part in module.named_modules() if path.endswith("add_time_proj"))
     assert embed(torch.ones(6)).dtype == torch.float16
 

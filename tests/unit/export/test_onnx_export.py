@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from export.checkpoint import Checkpoint
-from export.engines import ROWS, Engine, Tensor, engine_table
+from export.engines import ROW_OF, Engine, engine_table
 from export.errors import ParityError
 from export.facts import read_facts
-from export.networks.build import build_network
 from export.onnx_export import _CastAtSignature, export_onnx
 from export.parity import TOLERANCE, check_module, open_session
 from export.precision import Precision, Precisions
 from export.repository import Export
+from export.tensors import ROWS, Tensor
 
 ROOT = Path(__file__).parents[3]
 
@@ -33,7 +33,7 @@ def checkpoint(tiny_checkpoint):
 def test_a_network_is_exported_in_the_precision_asked_for(checkpoint, tmp_path, precision):
     facts = read_facts(checkpoint)
     engine = engine_table(facts)["identity_projector"]
-    module = build_network(engine.name, checkpoint, facts, precision)
+    module = ROW_OF[engine.name].module(checkpoint, facts, precision)
     export_onnx(module, engine, tmp_path / "model.onnx", precision)
     graph = onnx.load(tmp_path / "model.onnx").graph
     expected = {Precision.FP16: onnx.TensorProto.FLOAT16, Precision.BF16: onnx.TensorProto.BFLOAT16}[precision]
@@ -45,7 +45,7 @@ def test_a_network_is_exported_in_the_precision_asked_for(checkpoint, tmp_path, 
 def test_no_file_names_the_folders_of_the_machine_that_exported_it(checkpoint, tmp_path):
     facts = read_facts(checkpoint)
     engine = engine_table(facts)["identity_projector"]
-    module = build_network(engine.name, checkpoint, facts, Precision.FP32)
+    module = ROW_OF[engine.name].module(checkpoint, facts, Precision.FP32)
     export_onnx(module, engine, tmp_path / "model.onnx", Precision.FP32)
     exported, shipped = [tmp_path / "model.onnx"], list((ROOT / "miniature" / "weights").rglob("*.onnx"))
     assert len(shipped) == 2
@@ -64,7 +64,7 @@ def test_a_timestep_is_not_rounded_to_bf16():
 def test_a_network_that_cannot_run_here_is_not_passed_as_checked(checkpoint, tmp_path):
     facts = read_facts(checkpoint)
     engine = engine_table(facts)["identity_projector"]
-    module = build_network(engine.name, checkpoint, facts, Precision.BF16)
+    module = ROW_OF[engine.name].module(checkpoint, facts, Precision.BF16)
     export_onnx(module, engine, tmp_path / "model.onnx", Precision.BF16)
     with pytest.raises(ParityError, match="cannot run it in bf16"):
         list(check_module(module, engine, tmp_path / "model.onnx", Precision.BF16))
@@ -82,7 +82,7 @@ def test_the_tables_names_and_axes_are_the_files(checkpoint, tmp_path):
 def test_an_engine_that_differs_fails_the_export(checkpoint, tmp_path):
     facts = read_facts(checkpoint)
     engine = engine_table(facts)["identity_projector"]
-    module = build_network(engine.name, checkpoint, facts, Precision.FP32)
+    module = ROW_OF[engine.name].module(checkpoint, facts, Precision.FP32)
     export_onnx(module, engine, tmp_path / "model.onnx", Precision.FP32)
     with torch.no_grad():
         module.norm_out.bias += 0.1

@@ -8,11 +8,10 @@ import pytest
 from onnx import TensorProto
 
 from export.checkpoint import Checkpoint
-from export.engines import engine_table, sample_inputs
+from export.engines import ROW_OF, engine_table, sample_inputs
 from export.errors import ExportError
 from export.facts import read_facts
 from export.manifest import Sides
-from export.networks.build import build_network
 from export.onnx_export import export_onnx
 from export.parity import check_module, open_session
 from export.precision import Precision, Precisions
@@ -44,7 +43,7 @@ def test_the_file_takes_and_gives_the_repository_s_type(checkpoint, facts, tmp_p
     name = "identity_projector"
     io_dtype, precision = Precision(most).io_dtype, Precision(own)
     engine = engine_table(facts)[name]
-    export_onnx(build_network(name, checkpoint, facts, precision), engine, tmp_path / "model.onnx", precision, io_dtype)
+    export_onnx(ROW_OF[name].module(checkpoint, facts, precision), engine, tmp_path / "model.onnx", precision, io_dtype)
     graph = onnx.load(tmp_path / "model.onnx").graph
     for values, tensors in ((graph.input, engine.inputs), (graph.output, engine.outputs)):
         found = [value.type.tensor_type.elem_type for value in values]
@@ -64,7 +63,7 @@ def test_the_file_takes_and_gives_the_repository_s_type(checkpoint, facts, tmp_p
 def test_its_values_are_the_fp32_module_s(checkpoint, facts, tmp_path, name, most, own, tolerance):
     io_dtype, precision = Precision(most).io_dtype, Precision(own)
     engine = engine_table(facts)[name]
-    module = build_network(name, checkpoint, facts, precision)
+    module = ROW_OF[name].module(checkpoint, facts, precision)
     export_onnx(module, engine, tmp_path / "model.onnx", precision, io_dtype)
     rows = list(check_module(module, engine, tmp_path / "model.onnx", precision, io_dtype))
     assert len(rows) == 3

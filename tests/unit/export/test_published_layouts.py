@@ -19,11 +19,11 @@ from export.checks.configs import read_configs
 from export.checks.faces import FaceModels
 from export.checks.fit import check_fit
 from export.checks.keys import check_keys, network_parts
+from export.engines import ROW_OF
 from export.errors import CheckpointError
 from export.facts import read_facts
+from export.fetching.downloads import select
 from export.fetching.published import DEPTH_NETS, SDXL
-from export.fetching.selection import select
-from export.networks.build import build_network
 from export.networks.face_attention import attention_shapes
 from export.networks.identity_projector import IdentityProjector
 from export.precision import Precision
@@ -124,7 +124,7 @@ def test_a_checkpoint_of_sdxls_published_sizes_is_accepted(sdxl: Path) -> None:
     check_keys(checkpoint)
     facts = read_facts(checkpoint)
     assert (facts.cross_attention_width, facts.pooled_width, facts.min_side) == (2048, 1280, 1024)
-    assert not facts.depth_net_reads_text
+    assert facts.text_readers == ("identitynet",)
 
 
 LISTINGS = [
@@ -180,7 +180,7 @@ def test_fetch_takes_bf16_before_full_weights_unless_told() -> None:
 )
 def test_every_weight_of_the_file_is_in_the_network(miniature_checkpoint: Path, engine: str) -> None:
     checkpoint = Checkpoint.at(miniature_checkpoint)
-    module = build_network(engine, checkpoint, read_facts(checkpoint), Precision.FP16)
+    module = ROW_OF[engine].module(checkpoint, read_facts(checkpoint), Precision.FP16)
     (file,) = (miniature_checkpoint / network_parts(checkpoint)[engine][1]).glob("*.safetensors")
     held = {(p.shape, digest(p)) for p in module.state_dict().values()}
     for key, tensor in load_file(file).items():

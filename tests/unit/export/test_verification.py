@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from safetensors.torch import load_file, save_file
 
 from export.__main__ import main
 from export.engines import engine_table
@@ -16,7 +17,7 @@ from export.precision import Precision
 from export.repository import FACTS
 from export.verification.engines import EngineCase, compare_engine
 from export.verification.pictures import PictureRow, compare_pictures, face_cosine
-from export.verification.sides import Side, onnx_side
+from export.verification.sides import Side, onnx_side, with_vae_of
 
 
 @pytest.fixture
@@ -48,14 +49,20 @@ def test_a_changed_engine_is_over_its_tolerance(miniature_repository: Path, chan
     assert not any(row.passed for row in rows)
 
 
-def test_only_shapes_that_the_plan_admits_are_compared(miniature_repository: Path) -> None:
-    admitted = {"rows": (1, 2, 2), "height": (2, 2, 2), "width": (3, 3, 3), "tokens": (77, 77, 77)}
-    case = EngineCase(unet(miniature_repository).engine, Precision.FP32, (admitted,))
-    assert case.sizes() == [{"rows": 2, "height": 2, "width": 3, "tokens": 77}]
-    elsewhere = admitted | {"height": (1, 1, 1)}
-    assert EngineCase(case.engine, Precision.FP32, (elsewhere,)).sizes() == [
-        {"rows": 2, "height": 1, "width": 3, "tokens": 77}
+def test_shapes_that_the_plan_admits_are_compared_and_its_extremes(miniature_repository: Path) -> None:
+    profile = {"rows": (1, 2, 4), "height": (2, 2, 3), "width": (2, 3, 3), "tokens": (77, 77, 154)}
+    case = EngineCase(unet(miniature_repository).engine, Precision.FP32, (profile,))
+    from_the_table = [
+        {"rows": 2, "height": 2, "width": 3, "tokens": 77},
+        {"rows": 1, "height": 3, "width": 2, "tokens": 154},
+        {"rows": 3, "height": 2, "width": 2, "tokens": 77},
     ]
+    largest_picture = {"rows": 1, "height": 3, "width": 3, "tokens": 154}
+    largest_batch = {"rows": 4, "height": 2, "width": 2, "tokens": 77}
+    assert case.sizes() == [*from_the_table, largest_picture, largest_batch]
+    one = {"rows": (1, 2, 2), "height": (1, 1, 1), "width": (3, 3, 3), "tokens": (77, 77, 77)}
+    sizes = EngineCase(case.engine, Precision.FP32, (one,)).sizes()
+    assert sizes == [{"rows": rows, "height": 1, "width": 3, "tokens": 77} for rows in (2, 1)]
 
 
 def test_a_changed_engine_changes_whole_pictures(
@@ -68,6 +75,27 @@ def test_a_changed_engine_changes_whole_pictures(
     assert same.psnr_db == float("inf")
     (other,) = compare_pictures({"other": request}, reference, onnx_side(changed))
     assert not other.passed
+
+
+def test_a_vae_is_compared_with_the_stock_one(
+    miniature_repository: Path, miniature_checkpoint: Path, tmp_path: Path, face: bytes, pose: bytes
+) -> None:
+    request = {"prompt": "a woman", "face_image": face, "pose_image": pose, "num_inference_steps": 4, "seed": 1}
+    tested, stock = onnx_side(miniature_repository), miniature_checkpoint / "base" / "vae"
+    (same,) = compare_pictures({"same": request}, with_vae_of(tested, stock), tested)
+    assert 50 < same.psnr_db < float("inf")
+    other = shutil.copytree(stock, tmp_path / "vae")
+    weights = load_file(other / "diffusion_pytorch_model.safetensors")
+    weights["decoder.conv_out.bias"] += 0.3
+    save_file(weights, other / "diffusion_pytorch_model.safetensors")
+    (changed,) = compare_pictures({"changed": request}, with_vae_of(tested, other), tested)
+    assert not changed.passed
+
+
+def test_the_stock_vae_needs_pictures(miniature_repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["verify", "--runtime", "onnx", "--repository", str(miniature_repository), "--stock-vae", "vae"]
+    assert main(asked) == 1
+    assert "--stock-vae compares a picture: it needs --face and --pose" in capsys.readouterr().err
 
 
 def test_faces_are_compared_by_direction() -> None:

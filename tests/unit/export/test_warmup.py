@@ -37,5 +37,11 @@ def test_the_unet_is_warmed_up_by_a_guided_request(miniature_repository: Path) -
 
 def test_where_triton_does_not_batch_the_shape_is_whole(miniature_repository: Path) -> None:
     (warmup,) = config(miniature_repository, "face_detector").model_warmup
-    assert warmup.batch_size == 0, "else Triton puts a dimension in front"
+    assert warmup.batch_size == 1, "Triton skips 0"
     assert list(warmup.inputs["image"].dims) == [1, 3, 640, 640]
+
+
+def test_a_warm_up_has_no_more_rows_than_the_engine_takes(miniature_repository: Path) -> None:
+    for name in ("vae_decoder", "depth_estimator"):
+        (warmup,) = config(miniature_repository, name).model_warmup
+        assert warmup.batch_size == config(miniature_repository, name).max_batch_size == 1

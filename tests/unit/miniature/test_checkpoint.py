@@ -6,8 +6,8 @@ import torch
 from transformers import AutoModelForDepthEstimation, CLIPTokenizer
 
 from export.networks.identity_projector import IdentityProjector
+from miniature.architecture import CheckpointConfig
 from miniature.instantid import random_projector
-from miniature.plan import CheckpointPlan
 
 
 def test_the_published_layouts_are_complete(tiny_checkpoint):
@@ -58,7 +58,7 @@ def test_depth_maps_vary_with_the_picture(tiny_checkpoint):
 
 
 def test_an_untrained_projector_tells_faces_apart():
-    projector = IdentityProjector(random_projector(CheckpointPlan()))
+    projector = IdentityProjector(random_projector(CheckpointConfig()))
     with torch.no_grad():
         tokens = projector(torch.randn(64, 512))
     assert tokens.var(0).mean() > 0.5 * tokens.square().mean()

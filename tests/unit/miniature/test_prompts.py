@@ -4,7 +4,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from miniature.plan import CheckpointPlan
+from miniature.architecture import CheckpointConfig
 from miniature.tokenizer import train_merges
 from miniature.world import Background, Clothes, Identity, Person, Scene, prompt_of
 from miniature.world.palette import CLOTHS
@@ -54,7 +54,7 @@ def test_articles(word, expected):
 
 
 def test_every_word_is_one_token():
-    merges = train_merges(every_word(), CheckpointPlan().vocabulary_size)
+    merges = train_merges(every_word(), CheckpointConfig().vocabulary_size)
     tokens = {"".join(merge) for merge in merges}
     words = {word for prompt in every_word() for word in prompt.lower().replace(",", "").replace("-", " ").split()}
     assert {word for word in words if len(word) > 1 and f"{word}</w>" not in tokens} == set()

@@ -7,23 +7,23 @@ import torch
 from transformers import CLIPTokenizer
 
 from export.checkpoint import Checkpoint
+from export.engines import ROW_OF
 from export.facts import read_facts
-from export.networks.build import build_network
 from export.precision import Precision
-from miniature.plan import CheckpointPlan, DepthPlan, UNetPlan, VaePlan
+from miniature.architecture import CheckpointConfig, DepthConfig, UNetConfig, VaeConfig
 from miniature.training.identity import Step
 from miniature.training.loop import Schedule, Workplace
-from miniature.training.pictures import PicturePlan
-from miniature.training.pipeline import FULL, TrainingPlan, train_all
+from miniature.training.pictures import TrainingPictures
+from miniature.training.pipeline import FULL, TrainingSchedule, train_all
 from miniature.training.text_to_image import as_second_reads
 from miniature.training.writing import write_trained
 
 pytestmark = pytest.mark.slow
 
-PLAN = CheckpointPlan(
-    unet=UNetPlan(channels=(16, 32, 32), heads=(1, 2, 2), condition_channels=(8, 8, 8, 8)),
-    vae=VaePlan(channels=(8, 8, 8, 8)),
-    depth=DepthPlan(image_size=32, hidden_size=16, fusion_size=8, neck_sizes=(8, 8, 8, 8)),
+CONFIG = CheckpointConfig(
+    unet=UNetConfig(channels=(16, 32, 32), heads=(1, 2, 2), condition_channels=(8, 8, 8, 8)),
+    vae=VaeConfig(channels=(8, 8, 8, 8)),
+    depth=DepthConfig(image_size=32, hidden_size=16, fusion_size=8, neck_sizes=(8, 8, 8, 8)),
     recognizer_channels=(8, 8, 8, 8),
 )
 BRIEF = Schedule(3, 2, 1e-3)
@@ -56,11 +56,11 @@ def open_zero_convolutions(parts):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("training")
-    pictures = PicturePlan(folder / "work", seed=0, parts=2, people=2, each=3, for_detector=4)
+    pictures = TrainingPictures(folder / "work", seed=0, parts=2, people=2, each=3, for_detector=4)
     (folder / "work").mkdir()
     place = Workplace(folder / "work", 0, torch.device("cpu"))
     for _ in range(2):  # the second run finds everything finished, as one does that was interrupted at the very end
-        trained = train_all(PLAN, TrainingPlan(*[BRIEF] * len(fields(TrainingPlan))), pictures, place)
+        trained = train_all(CONFIG, TrainingSchedule(*[BRIEF] * len(fields(TrainingSchedule))), pictures, place)
     open_zero_convolutions(trained.parts)
     noisy, timestep = torch.randn(2, 4, 16, 16, generator=DRAWN), torch.tensor([[500.0], [500.0]])
     with torch.no_grad():
@@ -75,13 +75,13 @@ def made(tmp_path_factory):
 def test_a_small_depth_controlnet_is_refused(tmp_path):
     place = Workplace(tmp_path, 0, torch.device("cpu"))
     with pytest.raises(ValueError, match='depth_controlnet is "small"'):
-        train_all(replace(PLAN, depth_controlnet="small"), FULL, PicturePlan(tmp_path, seed=0), place)
+        train_all(replace(CONFIG, depth_controlnet="small"), FULL, TrainingPictures(tmp_path, seed=0), place)
     assert not [*tmp_path.iterdir()]
 
 
 def test_every_stage_leaves_weights_and_a_curve(made, tmp_path_factory):
     work = made[0].base.parents[1] / "work"
-    stages = {field.name for field in fields(TrainingPlan)}
+    stages = {field.name for field in fields(TrainingSchedule)}
     assert {path.stem for path in work.glob("*.safetensors")} == stages
     assert {path.stem for path in work.glob("*.csv")} == stages
     assert {path.stem for path in work.glob("*.png")} >= {
@@ -100,8 +100,7 @@ def test_weights_are_half_precision(made):
     checkpoint = made[0]
     for folder in (
         checkpoint.base / "unet",
-        checkpoint.identitynet,
-        checkpoint.controlnet_depth,
+        *checkpoint.controlnets.values(),
         checkpoint.base / "vae",
     ):
         with safe_open(folder / "diffusion_pytorch_model.safetensors", "pt") as weights:
@@ -112,7 +111,7 @@ def test_the_exported_engines_predict_the_noise_that_training_predicted(made):
     checkpoint, (noisy, timestep, noise), _, _ = made
     facts = read_facts(checkpoint)
     engines = {
-        name: build_network(name, checkpoint, facts, Precision.FP32)
+        name: ROW_OF[name].module(checkpoint, facts, Precision.FP32)
         for name in ("identity_projector", "text_encoder", "text_encoder_2", "identitynet", "controlnet_depth", "unet")
     }
     first, (second, text_embeds) = engines["text_encoder"](BATCH["tokens"]), engines["text_encoder_2"](BATCH["tokens"])

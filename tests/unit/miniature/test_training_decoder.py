@@ -1,12 +1,12 @@
 import pytest
 import torch
 
+from miniature.architecture import CheckpointConfig, VaeConfig
 from miniature.diffusion import build_vae
 from miniature.pixels import to_model
-from miniature.plan import CheckpointPlan, VaePlan
 from miniature.training.decoder import DecoderStage, _as_strong, _pull
 from miniature.training.loop import Schedule
-from miniature.training.pictures import PicturePlan
+from miniature.training.pictures import TrainingPictures
 
 pytestmark = pytest.mark.slow
 
@@ -17,8 +17,8 @@ BATCH = {"image": IMAGE, "weight": torch.ones(2, 1, 32, 32, dtype=torch.uint8)}
 @pytest.fixture
 def stage(tmp_path):
     """What the VAE's own stage has left is frozen; the loop thaws what this one trains."""
-    vae = build_vae(CheckpointPlan(vae=VaePlan(channels=(8, 8, 8, 8))), seed=0).eval().requires_grad_(False)
-    stage = DecoderStage(vae, PicturePlan(tmp_path, seed=0), Schedule(1, 2, 1e-3))
+    vae = build_vae(CheckpointConfig(vae=VaeConfig(channels=(8, 8, 8, 8))), seed=0).eval().requires_grad_(False)
+    stage = DecoderStage(vae, TrainingPictures(tmp_path, seed=0), Schedule(1, 2, 1e-3))
     stage.trained.requires_grad_(True)
     return stage
 

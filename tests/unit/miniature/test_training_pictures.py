@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 
 from miniature.training import pictures
-from miniature.training.pictures import SIZES_PX, PicturePlan, draw_all, load, load_all
+from miniature.training.pictures import SIZES_PX, TrainingPictures, draw_all, load, load_all
 from miniature.world import Identity, render
 
 NAMES = ("image", "twin", "depth", "keypoints", "box", "person", "plain", "bent", "prompt")
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory):
-    plan = PicturePlan(tmp_path_factory.mktemp("pictures"), seed=5, parts=3, people=3, each=4)
-    draw_all(plan)
-    return plan
+def training_pictures(tmp_path_factory):
+    made = TrainingPictures(tmp_path_factory.mktemp("pictures"), seed=5, parts=3, people=3, each=4)
+    draw_all(made)
+    return made
 
 
-def test_a_part_holds_its_people_in_several_pictures(plan):
-    for index, part in enumerate(load_all(plan, *NAMES)):
+def test_a_part_holds_its_people_in_several_pictures(training_pictures):
+    for index, part in enumerate(load_all(training_pictures, *NAMES)):
         assert part["image"].shape == (12, *SIZES_PX[index], 3)
         assert part["twin"].shape == part["image"].shape
         assert part["depth"].shape == part["image"].shape[:3]
@@ -26,32 +26,32 @@ def test_a_part_holds_its_people_in_several_pictures(plan):
         assert all(prompt for prompt in part["prompt"].flat)
 
 
-def test_the_same_seed_draws_the_same_and_only_what_is_missing(plan, tmp_path):
-    again = replace(plan, folder=tmp_path)
+def test_the_same_seed_draws_the_same_and_only_what_is_missing(training_pictures, tmp_path):
+    again = replace(training_pictures, folder=tmp_path)
     draw_all(replace(again, parts=1))
     kept = again.path(0).stat().st_mtime_ns
     draw_all(again)
     assert again.path(0).stat().st_mtime_ns == kept
-    for part in range(plan.parts):
-        first, second = load(plan, part, *NAMES), load(again, part, *NAMES)
+    for part in range(training_pictures.parts):
+        first, second = load(training_pictures, part, *NAMES), load(again, part, *NAMES)
         assert all(np.array_equal(first[name], second[name]) for name in NAMES)
 
 
-def test_the_keypoints_lie_in_the_face(plan):
-    for part in load_all(plan, "keypoints", "box"):
+def test_the_keypoints_lie_in_the_face(training_pictures):
+    for part in load_all(training_pictures, "keypoints", "box"):
         middle = part["keypoints"].mean(1)
         assert (middle > part["box"][:, :2]).all()
         assert (middle < part["box"][:, 2:]).all()
 
 
-def test_the_twin_is_somebody_else(plan):
-    part = load(plan, 0, "image", "twin", "depth")
+def test_the_twin_is_somebody_else(training_pictures):
+    part = load(training_pictures, 0, "image", "twin", "depth")
     person = part["depth"] > 150
     for image, twin, mask in zip(part["image"], part["twin"], person, strict=True):
         assert np.abs(image.astype(int) - twin)[mask].mean() > 8
 
 
-def test_the_twin_has_the_pose_of_the_picture(plan, monkeypatch):
+def test_the_twin_has_the_pose_of_the_picture(training_pictures, monkeypatch):
     drawn = []
     monkeypatch.setattr(pictures, "render", lambda scene, *size_px: drawn.append(scene) or render(scene, *size_px))
     pictures._draw(np.random.default_rng(0), Identity.random(np.random.default_rng(1)), (64, 64))

@@ -7,13 +7,16 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from transformers import DPTImageProcessorPil
 
-from export.engines import Axis, sample_inputs
+from export.depth import DepthInput
+from export.engines import engine_table, sample_inputs
 from export.errors import ExportError
 from export.facts import Facts, load_facts
 from export.plans.repository import PlanRepository
 from export.repository import FACTS
-from export.shapes import Size, admits, is_of_fixed_size, picture_sizes, tensor_shapes
+from export.shapes import ProfileMaker, Size, admits, is_of_fixed_size, picture_sizes, tensor_shapes
+from export.tensors import Axis
 from insta_depth_shared.manifest import ImageFacts
 from insta_depth_shared.pictures import resize_for_model
 from tests.unit.plans.conftest import make_plans
@@ -67,7 +70,7 @@ def test_the_unet_of_full_sdxl_gets_the_sizes_that_instantid_resizes_to(plans: P
 @pytest.mark.parametrize("name", ENGINES)
 def test_the_smallest_and_the_usual_shapes_run(plans: PlanRepository, name: str) -> None:
     """ONNX Runtime takes the corners of the profile, so the graph's symbolic dimensions admit them."""
-    engine, (ranges,) = plans.table[name], plans.profiles(name)
+    engine, (ranges, *_) = plans.table[name], plans.profiles(name)
     session = ort.InferenceSession(plans.repository / name / "1" / "model.onnx", providers=["CPUExecutionProvider"])
     for which in (0, 1):
         sizes = {symbol: values[which] for symbol, values in ranges.items()}
@@ -80,7 +83,7 @@ def test_the_smallest_and_the_usual_shapes_run(plans: PlanRepository, name: str)
 @pytest.mark.parametrize("name", ENGINES)
 def test_the_graph_s_symbols_agree_at_every_corner(plans: PlanRepository, name: str) -> None:
     """One symbol of the ONNX graph has one value over all inputs, at the largest shapes as well."""
-    engine, (ranges,) = plans.table[name], plans.profiles(name)
+    engine, (ranges, *_) = plans.table[name], plans.profiles(name)
     graph = onnx.load(plans.repository / name / "1" / "model.onnx", load_external_data=False).graph
     symbols = {value.name: value.type.tensor_type.shape.dim for value in graph.input}
     for which in range(3):
@@ -92,36 +95,46 @@ def test_the_graph_s_symbols_agree_at_every_corner(plans: PlanRepository, name: 
                 assert size == expected, (tensor.name, dim.dim_param)
 
 
-def test_the_depth_estimator_s_profile_admits_every_picture(facts: Facts, miniature_repository: Path) -> None:
+def test_a_profile_of_the_depth_estimator_admits_every_picture(facts: Facts, miniature_repository: Path) -> None:
     from transformers import AutoImageProcessor
 
     plans = make_plans(miniature_repository, miniature_repository)
-    (ranges,) = plans.profiles("depth_estimator")
+    profiles = plans.profiles("depth_estimator")
     (pixels,) = plans.table["depth_estimator"].inputs
     processor = AutoImageProcessor.from_pretrained(
         miniature_repository / "insta_depth_stream" / "1" / "depth_processor", backend="pil"
     )
     for height, width in picture_sizes(plans.manifest.image):
         prepared = processor(images=np.zeros((height, width, 3), np.uint8), return_tensors="np")["pixel_values"]
-        assert admits(pixels, ranges, prepared.shape), (height, width)
+        assert any(admits(pixels, profile, prepared.shape) for profile in profiles), (height, width)
 
 
-def test_a_size_of_its_own_comes_before_the_profile_of_all_sizes(miniature_repository: Path, tmp_path: Path) -> None:
-    plans = make_plans(miniature_repository, tmp_path, sizes=(Size(128, 192),), batch=(1, 2, 4))
-    fixed, everything = plans.profiles("unet")
-    assert (fixed["height"], fixed["width"]) == ((2, 2, 2), (3, 3, 3))
-    assert everything["height"] == (1, 3, 3)
-    assert everything["width"] == (1, 2, 3)
-    assert fixed["rows"] == everything["rows"] == (1, 2, 4)
-    assert len(plans.profiles("text_encoder")) == 1
-    unet = plans.table["unet"]
-    assert is_of_fixed_size(unet, fixed)
-    assert not is_of_fixed_size(unet, everything)
+def test_the_depth_estimator_of_full_sdxl_reserves_no_square_of_the_longer_sides(plans: PlanRepository) -> None:
+    """Depth Anything's own processor: shorter side 518, a multiple of 14."""
+    processor = DPTImageProcessorPil(
+        size={"height": 518, "width": 518}, keep_aspect_ratio=True, ensure_multiple_of=14, do_resize=True
+    )
+    facts = dataclasses.replace(plans.facts, depth_input=DepthInput(14, None))
+    engine = engine_table(facts)["depth_estimator"]
+    upright, wide = ProfileMaker(facts, ImageFacts(1024, 1280), processor).profiles(engine, (1, 1, 1))
+    # One side becomes 518, the one that changes less: 1280x384 is 1722x518, 1280x960 686x518, 1280x256 518x98.
+    longer, shorter = (518 // 14, 686 // 14, 1722 // 14), (98 // 14, 37, 518 // 14)
+    assert upright == {"rows": (1, 1, 1), "depth_height": longer, "depth_width": shorter}
+    assert wide == {"rows": (1, 1, 1), "depth_height": shorter, "depth_width": longer}
+
+
+def test_the_optimum_moves_the_usual_size_alone(miniature_repository: Path, tmp_path: Path) -> None:
+    plans = make_plans(miniature_repository, tmp_path, optimum=Size(128, 192), batch=(1, 2, 4))
+    (ranges,) = plans.profiles("unet")
+    assert ranges["height"] == (1, 2, 3)
+    assert ranges["width"] == (1, 3, 3)
+    assert ranges["rows"] == (1, 2, 4)
+    assert not is_of_fixed_size(plans.table["unet"], ranges)
 
 
 def test_a_size_that_is_never_made_is_refused(miniature_repository: Path, tmp_path: Path) -> None:
-    plans = make_plans(miniature_repository, tmp_path, sizes=(Size(128, 1024),))
-    with pytest.raises(ExportError, match=r"128x1024 is no size of this repository.s pictures.*128 to 192"):
+    plans = make_plans(miniature_repository, tmp_path, optimum=Size(128, 1024))
+    with pytest.raises(ExportError, match=r"--optimum: 128x1024 is no size of this repository.s pictures.*128 to 192"):
         plans.profiles("unet")
 
 

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="needs
 ROOT = Path(__file__).parents[3]
 SOURCES = (
     ROOT / "deploy" / "local" / "backends" / "tensorrt" / "plan.py",
-    ROOT / "export" / "plans" / "run.py",
+    ROOT / "export" / "plans" / "runner.py",
     ROOT / "export" / "plans" / "build.py",
 )
 REMOVED_IN_11 = ("BuilderFlag.FP16", "BuilderFlag.INT8", "BuilderFlag.BF16", "int8_calibrator", "device_memory_size")

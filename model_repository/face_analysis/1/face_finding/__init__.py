@@ -1,4 +1,4 @@
-"""Find the largest face in a picture and describe it, over two engines that are given as a callable."""
+"""Find the largest face in a picture and describe it, with two engines behind one callable."""
 
 from .analysis import FaceAnalysis, FaceAnalyst
 

@@ -1,4 +1,4 @@
-"""From a picture to the largest face in it."""
+"""The largest face in a picture."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class FaceAnalysis:
     """The largest face; all zeros where ``face_count`` is 0. The fields are the model's outputs.
 
     ``face_count``: (1,) int32, the others float32. ``bbox``: (4,) x1, y1, x2, y2 and ``keypoints``: (5, 2) x, y,
-    in pixels of the picture, possibly outside it; ``embedding``: (E,) as it leaves the network; ``det_score``: (1,).
+    in pixels of the picture, possibly outside it; ``embedding``: (E,) not normalised; ``det_score``: (1,).
     """
 
     face_count: np.ndarray
@@ -30,13 +30,13 @@ class FaceAnalysis:
 
     @classmethod
     def without_face(cls, embedding_size: int) -> "FaceAnalysis":
-        """Say that nothing was found."""
+        """Return the result for a picture without a face."""
         shapes = ((4,), (5, 2), (embedding_size,), (1,))
         return cls(np.zeros(1, np.int32), *(np.zeros(shape, np.float32) for shape in shapes))
 
 
 class FaceAnalyst:
-    """Analyses pictures over the engines ``face_detector`` and ``face_recognizer``."""
+    """Analyses pictures with the engines ``face_detector`` and ``face_recognizer``."""
 
     def __init__(self, call: Call, facts: FaceFacts) -> None:
         self._call = call

@@ -1,4 +1,4 @@
-"""Where the faces are at one scale: insightface's SCRFD over the engine ``face_detector``."""
+"""Face detection at one scale: insightface's SCRFD on the engine ``face_detector``."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -14,14 +14,14 @@ from .faces import Faces
 ENGINE = "face_detector"
 OUTPUTS = tuple(f"{part}_{stride}" for part in ("score", "bbox", "kps") for stride in (8, 16, 32))
 SHRUNK = (2, 4)
-"""How many times smaller a network of one fixed input sees a picture where others would get a smaller input."""
+"""The factors by which a picture is shrunk for a network with one fixed input; other networks get a smaller input."""
 
 
 class FaceDetector:
-    """SCRFD at a scale of choice; ``sides`` lists its square inputs, the first of which is the published one.
+    """SCRFD at several scales; ``sides`` lists its square inputs, the published one first.
 
-    A network that has one fixed input sees smaller pictures in a corner of it, which is the same to SCRFD: it puts
-    black beside every picture that is not square.
+    A network with one fixed input gets smaller pictures in a corner of it. SCRFD pads every picture that is not
+    square with black, so this makes no difference.
     """
 
     def __init__(self, call: Call, sides: Sequence[int], threshold: float) -> None:
@@ -32,7 +32,7 @@ class FaceDetector:
         self.sides = (sides[0], *(sides[0] // times for times in SHRUNK)) if self._is_fixed else tuple(sides)
 
     def detect(self, picture: np.ndarray, side: int) -> Faces:
-        """Return every face of ``picture``, (H, W, 3) uint8 BGR, seen in a square of ``side`` pixels."""
+        """Return every face in ``picture``, (H, W, 3) uint8 BGR, scaled to a square of ``side`` pixels."""
         if not _fits(picture, side):
             return Faces.none()
         if not self._is_fixed or side == self._input_side:
@@ -44,31 +44,31 @@ class FaceDetector:
         return self.detect(canvas, self._input_side).scaled(1 / scale)
 
     def without_doubles(self, faces: Faces) -> Faces:
-        """Return the best of those that overlap, by SCRFD's own measure."""
+        """Non-maximum suppression with SCRFD's own threshold."""
         return faces.pick(np.array(self._scrfd.nms(faces.boxes), int)) if len(faces) else faces
 
 
 def _fits(picture: np.ndarray, side: int) -> bool:
-    """Whether SCRFD's scaling leaves the shorter side of a very thin picture at least one pixel."""
+    """Whether the shorter side of a very thin picture keeps at least one pixel when SCRFD scales it."""
     height, width = picture.shape[:2]
     return side * min(height, width) >= max(height, width)
 
 
 class TensorInfo(NamedTuple):
-    """What SCRFD asks an ONNX Runtime session of each tensor."""
+    """The fields of ONNX Runtime's tensor description that SCRFD reads."""
 
     name: str
     shape: list[int | str]
 
 
 class EngineSession:
-    """The engine with the few methods of an ONNX Runtime session that SCRFD uses."""
+    """The engine behind the few methods of an ONNX Runtime session that SCRFD uses."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
 
     def get_inputs(self) -> list[TensorInfo]:
-        """Describe the one input; its size is ours to choose at each call."""
+        """Describe the single input, whose size may differ at each call."""
         return [TensorInfo("image", [1, 3, "height", "width"])]
 
     def get_outputs(self) -> list[TensorInfo]:

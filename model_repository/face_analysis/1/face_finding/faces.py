@@ -1,4 +1,4 @@
-"""What a look at a picture finds."""
+"""Detected faces."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class Faces:
 
     @classmethod
     def none(cls) -> "Faces":
-        """Say that nothing was found."""
+        """Return an empty result."""
         return cls(np.empty((0, 5), np.float32), np.empty((0, 5, 2), np.float32))
 
     def __len__(self) -> int:
@@ -32,28 +32,28 @@ class Faces:
 
     @property
     def largest(self) -> int:
-        """Which face has the largest box; of equal ones the last, as where the published pipeline sorts them."""
+        """Index of the face with the largest box; the last of equal ones, as the published pipeline sorts them."""
         return len(self) - 1 - int(np.argmax(self.areas[::-1]))
 
     def pick(self, which: np.ndarray) -> "Faces":
-        """Return those of the indices or the mask ``which``."""
+        """Return the faces that ``which``, indices or a mask, selects."""
         return Faces(self.boxes[which], self.keypoints[which])
 
     def __add__(self, other: "Faces") -> "Faces":
         return Faces(np.concatenate([self.boxes, other.boxes]), np.concatenate([self.keypoints, other.keypoints]))
 
     def moved(self, x: float, y: float) -> "Faces":
-        """Return the faces where their picture lies at (x, y) of another one."""
+        """Return the faces in a larger picture in which theirs lies at (x, y)."""
         return Faces(self.boxes + np.array([x, y, x, y, 0], np.float32), self.keypoints + np.array([x, y], np.float32))
 
     def scaled(self, factor: float) -> "Faces":
-        """Return the faces as they lie in the picture enlarged by ``factor``."""
+        """Return the faces in the picture enlarged by ``factor``."""
         return Faces(self.boxes * np.array([factor] * 4 + [1], np.float32), self.keypoints * np.float32(factor))
 
     def turned_back(self, quarter_turns: int, height_px: int, width_px: int) -> "Faces":
-        """Return the faces, found after `numpy.rot90` by ``quarter_turns``, in the picture before it.
+        """Return the faces, found after `numpy.rot90` by ``quarter_turns``, in the picture before the rotation.
 
-        ``height_px``, ``width_px``: that picture's.
+        ``height_px``, ``width_px``: the size of that picture.
         """
         ends = self.boxes[:, :4].reshape(-1, 2, 2)
         corners = _turn_back(ends, quarter_turns, height_px, width_px)

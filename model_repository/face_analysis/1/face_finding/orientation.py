@@ -7,13 +7,13 @@ from .detection import FaceDetector
 from .faces import Faces
 
 MAX_ROLL_DEG = 55.0
-"""A face that leans further is seen better after a quarter turn; keypoints are unreliable there."""
+"""A face that leans further is detected better after a quarter turn; its keypoints are unreliable."""
 SURROUNDINGS = 2.0
 """Side of the crop around a face, in longer sides of its box."""
 SURE_SCORE = 0.7
-"""A face of a lower score has to be seen in one of the turns as well, and clearly: photographs gave false ones."""
+"""A face with a lower score must also be found clearly in one of the four turns: photographs gave false positives."""
 LEAD = 0.05
-"""By which that turn's score has to exceed the opposite one's; in clear photographs it does by 0.18 at least."""
+"""Margin by which that turn's score must exceed the opposite turn's; in clear photographs it is at least 0.18."""
 MAX_DISAGREEMENT_DEG = 75.0
 """Between the lean of a face's own keypoints and the turn in which it is upright."""
 
@@ -21,9 +21,9 @@ MAX_DISAGREEMENT_DEG = 75.0
 def quarter_turns_to_upright(detector: FaceDetector, picture: np.ndarray, face: Faces) -> int | None:
     """Return the quarter turns anticlockwise after which ``face``, one of ``picture``'s, is upright, or None.
 
-    SCRFD finds faces that are upside down, and puts upright keypoints on them. But it is surer of upright ones: so it
-    looks at the face in all four turns at once, in the quarters of one input, and the highest score among those
-    that look upright is the answer. None: no turn of it looks like an upright face. ``picture``: (H, W, 3) uint8 BGR.
+    SCRFD also finds faces that are upside down, with upright keypoints on them, but scores upright ones higher. So
+    it gets the face in all four turns at once, in the quarters of one input, and the highest score among those that
+    look upright wins. None: the face looks upright in no turn. ``picture``: (H, W, 3) uint8 BGR.
     """
     side = detector.sides[1]
     crop = cv2.resize(_surroundings(picture, face.boxes[0, :4]), (side // 2,) * 2, interpolation=cv2.INTER_AREA)
@@ -38,7 +38,7 @@ def quarter_turns_to_upright(detector: FaceDetector, picture: np.ndarray, face: 
 
 
 def keypoints_agree(face: Faces, quarter_turns: int) -> bool:
-    """Say whether the keypoints of ``face`` lean as those of a face that ``quarter_turns`` put upright."""
+    """Whether the keypoints of ``face`` lean like those of a face that ``quarter_turns`` put upright."""
     disagreement = (face.rolls_deg()[0] - 90 * quarter_turns + 180) % 360 - 180
     return bool(abs(disagreement) <= MAX_DISAGREEMENT_DEG)
 
@@ -48,7 +48,7 @@ def _looks_upright(faces: Faces) -> np.ndarray:
 
 
 def _upright_scores(seen: Faces, side: int) -> np.ndarray:
-    """Return (4,) the best score of a face that looks upright in the middle of each quarter, 0 without one."""
+    """Return (4,) the best score of an upright face in the middle of each quarter, 0 if there is none."""
     centres = (seen.boxes[:, :2] + seen.boxes[:, 2:4]) / 2
     quarters = (centres // (side / 2)).clip(0, 1).astype(int) @ np.array([1, 2])
     off_centre = np.abs(centres % (side / 2) - side / 4).max(axis=1)

@@ -1,4 +1,4 @@
-"""Whose face it is: the engine ``face_recognizer`` on an upright crop."""
+"""Face embeddings: the engine ``face_recognizer`` on an upright crop."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""How a picture is searched: at two scales, then ever more thoroughly, then turned."""
+"""Searching a picture for faces: at two scales, then more thoroughly, then rotated."""
 
 from collections.abc import Iterator
 
@@ -10,29 +10,29 @@ from .faces import Faces
 from .orientation import keypoints_agree, quarter_turns_to_upright
 
 SAME_FACE = 0.4
-"""Intersection over union from which two scales see the same face: SCRFD's own for one scale."""
+"""Intersection over union at which two scales found the same face: SCRFD's own threshold within one scale."""
 MUCH_LARGER = 2.0
-"""Times the area of the largest face of the fine scale that a face of the coarse scale alone needs to count."""
+"""A face found only at the coarse scale must be this many times larger in area than the largest of the fine scale."""
 TILE_OVERLAP = 0.2
-"""In sides of a tile: more than any face that is too small to be found without tiles."""
+"""As a share of a tile's side: more than any face that is too small to be found without tiles."""
 
 
 class FaceSearch:
-    """Finds faces that are upright, in pictures that may not be."""
+    """Finds upright faces, also in rotated pictures."""
 
     def __init__(self, detector: FaceDetector) -> None:
         self._detector = detector
 
     def find(self, picture: np.ndarray) -> Faces:
-        """Return the faces of ``picture``, (H, W, 3) uint8 BGR, of which the largest is surely the right way up.
+        """Return the faces in ``picture``, (H, W, 3) uint8 BGR; the largest one is upright.
 
-        The picture is seen as it is, and turned by quarters where that shows nothing, or a face that is not upright.
+        The picture is searched as it is, and in quarter turns if that finds no face or one that is not upright.
         """
         turns, hint = [0, 1, 3, 2], 0
         while turns:
             turn = turns.pop(0)
             turned = np.ascontiguousarray(np.rot90(picture, turn))
-            faces = self._look(turned, thoroughly=turn == hint)
+            faces = self._detect(turned, thoroughly=turn == hint)
             if not len(faces):
                 continue
             face = faces.pick(np.array([faces.largest]))
@@ -44,15 +44,15 @@ class FaceSearch:
             turns.sort(key=lambda other: other != hint)
         return Faces.none()
 
-    def _look(self, picture: np.ndarray, thoroughly: bool) -> Faces:
+    def _detect(self, picture: np.ndarray, thoroughly: bool) -> Faces:
         fine, *_, coarse = self._detector.sides
         faces = join_scales(self._detector.detect(picture, fine), self._detector.detect(picture, coarse))
         if len(faces) or not thoroughly:
             return faces
-        return next((found for found in self._further_looks(picture) if len(found)), faces)
+        return next((found for found in self._detect_thoroughly(picture) if len(found)), faces)
 
-    def _further_looks(self, picture: np.ndarray) -> Iterator[Faces]:
-        """SCRFD misses what is too large, what has no surroundings, and what is too small."""
+    def _detect_thoroughly(self, picture: np.ndarray) -> Iterator[Faces]:
+        """SCRFD misses faces that are too large, that fill the picture, or that are too small."""
         for side in self._detector.sides[1:-1]:
             yield self._detector.detect(picture, side)
         border = max(picture.shape) // 2
@@ -62,7 +62,7 @@ class FaceSearch:
         yield self._in_tiles(picture)
 
     def _in_tiles(self, picture: np.ndarray) -> Faces:
-        """Look at the picture without shrinking it."""
+        """Search the picture in tiles, without shrinking it."""
         side = self._detector.sides[0]
         faces = Faces.none()
         for top in _tile_starts(picture.shape[0], side):
@@ -74,9 +74,9 @@ class FaceSearch:
 
 
 def join_scales(fine: Faces, coarse: Faces) -> Faces:
-    """Return the faces of the fine scale, and those that only the coarse one sees and that are much larger.
+    """Return the faces of the fine scale, and the much larger ones that only the coarse scale found.
 
-    Where the fine scale sees nothing, the coarse one's faces are all there are.
+    If the fine scale found none, return those of the coarse scale.
     """
     if not len(fine):
         return coarse
@@ -86,7 +86,7 @@ def join_scales(fine: Faces, coarse: Faces) -> Faces:
 
 
 def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return (N, M) the intersection over union of each box with each other one."""
+    """Return (N, M) the intersection over union of each pair of boxes."""
     starts = np.maximum(boxes[:, None, :2], others[None, :, :2])
     ends = np.minimum(boxes[:, None, 2:4], others[None, :, 2:4])
     shared = np.clip(ends - starts, 0, None).prod(axis=2)
@@ -95,6 +95,6 @@ def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _tile_starts(length: int, side: int) -> list[int]:
-    """Return where tiles of ``side`` begin that cover ``length`` and overlap."""
+    """Return the starts of overlapping tiles of ``side`` that cover ``length``."""
     count = max(int(np.ceil((length - TILE_OVERLAP * side) / ((1 - TILE_OVERLAP) * side))), 1)
     return np.linspace(0, max(length - side, 0), count).round().astype(int).tolist()

@@ -1,14 +1,14 @@
-"""From a request to a picture: validation, conditioning, the denoising loop and the step batcher that shares its steps.
+"""From a request to a picture: validation, conditioning, the denoising loop and the step batcher.
 
-It runs on any `Networks`; nothing here knows of Triton.
+It runs on any `Networks` and does not depend on Triton.
 """
 
 from .conditioning import Conditioning, DepthProcessor
-from .generation import Generated, Generation, Progress, ProgressListener
 from .loop import Denoising, denoise
 from .metrics import Metrics, TritonMetrics
 from .networks import Networks
-from .request import GenerationRequest, parse
+from .pipeline import Pipeline, PipelineOutput, Progress, ProgressListener
+from .request import PipelineRequest, parse
 from .schedulers import SCHEDULERS, prepare_scheduler
 from .settings import SettingError, Settings
 from .step_batcher import StepBatcher
@@ -18,11 +18,11 @@ __all__ = [
     "Conditioning",
     "Denoising",
     "DepthProcessor",
-    "Generated",
-    "Generation",
-    "GenerationRequest",
     "Metrics",
     "Networks",
+    "Pipeline",
+    "PipelineOutput",
+    "PipelineRequest",
     "Progress",
     "ProgressListener",
     "SettingError",

@@ -1,4 +1,4 @@
-"""The face that a picture of the request shows: looked for where the published pipeline does, then more closely."""
+"""The face in a picture of the request: searched as the published pipeline does, then more closely."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,16 +12,16 @@ from insta_depth_shared.errors import FaceTooSmall
 from .networks import Face, Networks, analyse_face
 
 CLOSER_SIDE_PX = 2560
-"""The longer side at most of the picture that a second look sees."""
+"""Maximum longer side of the picture in the second search."""
 SURROUNDINGS = 8.0
-"""Side of what is looked at around a face too small for an identity, in longer sides of its box."""
+"""Side of the crop around a face that is too small for an identity, in longer sides of its box."""
 
 
 @dataclass(frozen=True)
 class SentPicture:
-    """A picture as the networks see it, (H, W, 3) uint8 RGB, and the way back to the one that was sent.
+    """A picture as resized for the networks, (H, W, 3) uint8 RGB, and access to the one that was sent.
 
-    ``sent_size``: its height and width in pixels; ``decode``: reads it anew, since few requests need it twice.
+    ``sent_size``: height and width in pixels of the one sent; ``decode``: decodes it again, which few requests need.
     """
 
     resized: np.ndarray
@@ -30,17 +30,17 @@ class SentPicture:
 
     @property
     def has_more_pixels(self) -> bool:
-        """Whether there is more to see than in ``resized``."""
+        """Whether the picture sent has more pixels than ``resized``."""
         return max(self.sent_size) > max(self.resized.shape[:2])
 
     def closer(self) -> np.ndarray:
-        """Return what was sent, shrunk where it is larger than a second look needs."""
+        """Return the picture sent, shrunk if it is larger than the second search needs."""
         sent = Image.fromarray(self.decode())
         sent.thumbnail((CLOSER_SIDE_PX, CLOSER_SIDE_PX), Image.Resampling.BILINEAR, reducing_gap=None)
         return np.asarray(sent)
 
     def sent_px(self, face: Face) -> tuple[int, int]:
-        """Return the width and height of ``face``, given in pixels of ``resized``, in those of the picture sent."""
+        """Convert the width and height of ``face`` from pixels of ``resized`` to pixels of the picture sent."""
         height, width = self.resized.shape[:2]
         sent_height, sent_width = self.sent_size
         return round(face.width_px * sent_width / width), round(face.height_px * sent_height / height)
@@ -49,7 +49,7 @@ class SentPicture:
 async def find_face(networks: Networks, picture: SentPicture) -> Face | None:
     """Return the largest face, in pixels of ``picture.resized``, or None.
 
-    Where that shows no face and more pixels were sent, those are searched too.
+    If it shows no face and the picture sent has more pixels, search that too.
     """
     face = await analyse_face(networks, picture.resized)
     if face or not picture.has_more_pixels:
@@ -60,10 +60,11 @@ async def find_face(networks: Networks, picture: SentPicture) -> Face | None:
 
 
 async def find_identity(networks: Networks, picture: SentPicture, field: str, needed_px: int) -> Face | None:
-    """Do as `find_face` does; a face with a side below ``needed_px`` is looked at again where more pixels were sent.
+    """Like `find_face`, but analyse a small face again in the picture sent.
 
-    Any other face is just what the resized picture, which the published pipeline sees, shows of it.
-    Raises `FaceTooSmall` where the person cannot be told from what was sent: a side below ``needed_px`` there too.
+    This is done if a side of it is below ``needed_px`` and the picture sent has more pixels. All other faces come
+    from the resized picture, as in the published pipeline. Raises `FaceTooSmall` if a side is below ``needed_px`` in
+    the picture sent too.
     """
     face = await find_face(networks, picture)
     if face is None:
@@ -79,7 +80,7 @@ async def find_identity(networks: Networks, picture: SentPicture, field: str, ne
 
 
 async def _look_closer(networks: Networks, closer: np.ndarray, picture: SentPicture, face: Face) -> Face:
-    """Return ``face`` as its surroundings alone show it in ``closer``, in pixels of ``picture.resized``."""
+    """Analyse a crop of ``closer`` around ``face``; return the result in pixels of ``picture.resized``."""
     box = face.scaled(*_ratios(closer, picture.resized)).bbox
     side = SURROUNDINGS * max(box[2:] - box[:2])
     left, top = np.maximum((box[:2] + box[2:] - side) / 2, 0).astype(int)

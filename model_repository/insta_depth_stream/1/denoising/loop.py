@@ -13,7 +13,7 @@ import torch
 from insta_depth_shared.manifest import Manifest
 
 from .conditioning import torch_dtype
-from .request import GenerationRequest
+from .request import PipelineRequest
 from .trajectory import Trajectory
 
 Rows = Mapping[str, torch.Tensor]
@@ -30,7 +30,7 @@ class Denoising:
 
     def __init__(
         self,
-        request: GenerationRequest,
+        request: PipelineRequest,
         scheduler: Any,
         conditioning: Rows,
         size_px: tuple[int, int],

@@ -1,23 +1,23 @@
-"""What the orchestrator counts; Triton's own queue metrics do not see requests that run inside one model."""
+"""The orchestrator's metrics; Triton's own queue metrics do not cover requests that run inside one model."""
 
 from typing import Any
 
 
 class Metrics:
-    """Counts nothing: for tests and for runs in one process."""
+    """Metrics that do nothing: for tests and for runs in one process."""
 
     def requests_in_flight(self, count: int) -> None:
-        """Requests that are admitted and not yet answered."""
+        """Set the number of requests that are admitted and not yet answered."""
 
     def request_ended(self, outcome: str) -> None:
-        """One request was answered: ``ok`` or the code of its error in lower case."""
+        """Count an answered request by outcome: ``ok``, or its error's code in lower case."""
 
     def step_called(self, rows: int, rows_in_flight: int) -> None:
-        """``denoise_step`` was called with ``rows`` of the ``rows_in_flight`` at that tick."""
+        """Count a call of ``denoise_step`` with ``rows`` of the ``rows_in_flight``."""
 
 
 class TritonMetrics(Metrics):
-    """Counts on Triton's metrics page.
+    """Metrics on Triton's metrics page.
 
     Takes ``triton_python_backend_utils`` as an argument, so that only ``model.py`` imports it.
     """

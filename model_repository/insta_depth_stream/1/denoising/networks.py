@@ -12,7 +12,7 @@ from insta_depth_shared.bls import Array
 from insta_depth_shared.errors import InvalidInput
 from insta_depth_shared.manifest import Manifest
 
-from .request import GenerationRequest
+from .request import PipelineRequest
 
 
 class Networks(Protocol):
@@ -115,7 +115,7 @@ class _Text:
         return _Text(np.zeros_like(self.embeds), np.zeros_like(self.pooled), self.windows)
 
 
-async def encode_prompts(networks: Networks, request: GenerationRequest, manifest: Manifest) -> TextRows:
+async def encode_prompts(networks: Networks, request: PipelineRequest, manifest: Manifest) -> TextRows:
     """Encode the prompt and, with guidance, the negative one, to the same number of tokens."""
     if not request.is_guided:
         return _rows(await _encode(networks, "prompt", request.prompt))

@@ -1,4 +1,4 @@
-"""What a UNet was trained to see and to predict at a timestep, in closed form from the scheduler's training fields."""
+"""A UNet's input and prediction target at each timestep, in closed form from the scheduler's training fields."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 _LEAST_WEIGHT = 2.0**-12
-"""Where no signal is left (zero terminal SNR), noise tells nothing of the picture; nothing is divided by 0 there."""
+"""Lower bound of the clean latents' weight, so that nothing is divided by 0 at zero terminal SNR."""
 _LOG_SIGMA_MAX = 40.0
 
 
@@ -26,7 +26,7 @@ class Training(Protocol):
 
 
 def training_of(config: Mapping[str, Any]) -> Training:
-    """Return the training that a scheduler's full configuration, defaults included, describes."""
+    """Return the training described by a scheduler's full configuration, defaults included."""
     prediction = config.get("prediction_type", "epsilon")
     if "sigma_data" in config:
         return EdmTraining(float(config["sigma_data"]), prediction)
@@ -38,13 +38,13 @@ def training_of(config: Mapping[str, Any]) -> Training:
 
 
 def original_from(training: Training, sample: torch.Tensor, prediction: torch.Tensor, timestep: float) -> torch.Tensor:
-    """Return the clean latents that a prediction for the network's input ``sample`` stands for."""
+    """Return the clean latents that a prediction for the network's input ``sample`` implies."""
     of_sample, of_original = training.weights(timestep)
     return (prediction - of_sample * sample) / math.copysign(max(abs(of_original), _LEAST_WEIGHT), of_original)
 
 
 def prediction_of(training: Training, sample: torch.Tensor, original: torch.Tensor, timestep: float) -> torch.Tensor:
-    """Return what a network predicts that knows the clean latents ``original``."""
+    """Return what a perfect network predicts for the clean latents ``original``."""
     of_sample, of_original = training.weights(timestep)
     return of_sample * sample + of_original * original
 

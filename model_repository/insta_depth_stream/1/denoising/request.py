@@ -1,4 +1,4 @@
-"""One request, and the one place that validates its attributes."""
+"""A request, and the validation of its attributes."""
 
 import math
 import reprlib
@@ -20,8 +20,8 @@ _DTYPE_KINDS = {"text": "OSU", "picture": "OSU", "choice": "OSU", "flag": "b", "
 
 
 @dataclass(frozen=True)
-class GenerationRequest:
-    """A request whose every value is known to be allowed. ``seed`` is the one to use, never -1."""
+class PipelineRequest:
+    """A request whose values are all valid. ``seed`` is the one to use, never -1."""
 
     prompt: str
     negative_prompt: str | None
@@ -44,12 +44,12 @@ class GenerationRequest:
 
     @property
     def is_guided(self) -> bool:
-        """Whether there is a negative row beside the positive one; guidance 1 leaves nothing to guide."""
+        """Whether there is a negative row beside the positive one: at guidance 1 it would have no effect."""
         return self.guidance_scale > 1
 
 
-def parse(tensors: Mapping[str, np.ndarray], manifest: Manifest, settings: Settings) -> GenerationRequest:
-    """Return the request that ``tensors`` hold, with the manifest's defaults for attributes left out.
+def parse(tensors: Mapping[str, np.ndarray], manifest: Manifest, settings: Settings) -> PipelineRequest:
+    """Parse the request in ``tensors``, with the manifest's defaults for attributes left out.
 
     Raises `InvalidInput` or `TooLarge`; the message starts with the attribute's name.
     """
@@ -63,11 +63,11 @@ def parse(tensors: Mapping[str, np.ndarray], manifest: Manifest, settings: Setti
     if values["seed"] == RANDOM_SEED:
         values["seed"] = secrets.randbelow(MAX_SEED + 1)
     _check_scheduler(values["scheduler"], manifest.schedulers)
-    return GenerationRequest(**values)
+    return PipelineRequest(**values)
 
 
 def _limited(attribute: Attribute, image: ImageFacts) -> Attribute:
-    """Return the attribute with the checkpoint's own limits, where it has some."""
+    """Return the attribute with the checkpoint's own limits, if there are any."""
     if attribute.name != "max_side":
         return attribute
     return replace(attribute, minimum=image.smallest_max_side, maximum=image.max_side, multiple=image.multiple)
@@ -101,7 +101,7 @@ def _only_element(attribute: Attribute, tensor: np.ndarray) -> Any:
 
 
 def _as_typed(value: np.floating) -> float:
-    """The shortest decimal that means this float: 0.8, where float32's own value is 0.800000011920929."""
+    """The shortest decimal for this float: 0.8, where float32's exact value is 0.800000011920929."""
     return float(str(value))
 
 
@@ -139,7 +139,7 @@ def _within_range(attribute: Attribute, value: float) -> float:
 
 
 def _shown(number: float) -> str:
-    """As the user typed it: 0.9, 16 and 1000000000000000."""
+    """As a user would type it: 0.9, 16 and 1000000000000000."""
     return str(number).removesuffix(".0")
 
 

@@ -1,4 +1,4 @@
-"""The schedulers that a request may name: diffusers' own classes, on what the checkpoint was trained with."""
+"""The schedulers that a request may name: diffusers' own classes, configured for the checkpoint's training."""
 
 import inspect
 import sys
@@ -39,7 +39,7 @@ SCHEDULERS: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
     "ddim": (DDIMScheduler, {}),
     CHECKPOINT: (None, {}),
 }
-"""Name in a request → the class, and the settings that make the name. A checkpoint offers those that fit it."""
+"""Name in a request → the class and its settings. A checkpoint offers those that suit it."""
 
 SDXL_SAMPLING: Mapping[str, Any] = {
     "timestep_spacing": "leading",
@@ -47,7 +47,7 @@ SDXL_SAMPLING: Mapping[str, Any] = {
     "clip_sample": False,
     "set_alpha_to_one": False,
 }
-"""How SDXL base is sampled, by its published ``scheduler_config.json``; what it leaves open is the class's default."""
+"""SDXL base's sampling settings, from its published ``scheduler_config.json``; the rest are the class's defaults."""
 
 TRAINING_FIELDS = (
     "num_train_timesteps",
@@ -60,13 +60,13 @@ TRAINING_FIELDS = (
     "use_flow_sigmas",
     "flow_shift",
 )
-"""What a configuration says of the UNet rather than of the sampler: it is the same for every scheduler."""
+"""The settings that describe the UNet, not the sampler: they are the same for every scheduler."""
 
 
 def prepare_scheduler(name: str, num_inference_steps: int, config: Mapping[str, Any]) -> Any:
-    """Return a scheduler of its own for one request, its timesteps set.
+    """Return a new scheduler for one request, with its timesteps set.
 
-    Raises `InvalidInput` where the scheduler knows fewer steps.
+    Raises `InvalidInput` if the scheduler has fewer steps.
     """
     scheduler = build_scheduler(name, config)
     maximum = most_steps(scheduler)
@@ -76,15 +76,15 @@ def prepare_scheduler(name: str, num_inference_steps: int, config: Mapping[str, 
         )
     scheduler.set_timesteps(num_inference_steps)
     if hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(0)  # else it looks its first timestep up, and takes the second of two equal ones
+        scheduler.set_begin_index(0)  # else it looks up its first timestep, and takes the second of two equal ones
     return scheduler
 
 
 def build_scheduler(name: str, config: Mapping[str, Any]) -> Any:
     """Return the scheduler ``name`` for a checkpoint with this ``scheduler_config.json``.
 
-    A name whose class is the checkpoint's own keeps the whole file. Any other takes the training from the file, and
-    SDXL's published settings for the sampling: the file's are another sampler's.
+    A name with the checkpoint's own class keeps the whole file. All others take the training settings from the
+    file, and the sampling settings from SDXL: the file's are for another sampler.
     """
     own_class = getattr(diffusers, config["_class_name"])
     named_class, settings = SCHEDULERS[name]
@@ -94,7 +94,7 @@ def build_scheduler(name: str, config: Mapping[str, Any]) -> Any:
 
 
 def _built(scheduler_class: Any, config: Mapping[str, Any]) -> Any:
-    """Return ``scheduler_class`` with those of the settings that it knows: diffusers warns of each other one."""
+    """Return ``scheduler_class`` with the settings that it knows: diffusers warns about unknown ones."""
     known = inspect.signature(scheduler_class.__init__).parameters
     return scheduler_class(**{name: value for name, value in config.items() if name in known})
 
@@ -107,7 +107,7 @@ def _sampling_on(own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def most_steps(scheduler: Any) -> int:
-    """Return the most steps that ``scheduler`` can take: a distilled one's are chosen from those of its training."""
+    """Return the maximum number of steps of ``scheduler``: a distilled one is limited to those of its training."""
     fields = inspect.signature(type(scheduler).__init__).parameters
     known = ("num_train_timesteps", "original_inference_steps")
     return min((scheduler.config[name] for name in known if name in fields), default=sys.maxsize)

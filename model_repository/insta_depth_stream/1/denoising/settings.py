@@ -1,4 +1,4 @@
-"""What whoever deploys the server may set, read from the environment once, when the model loads."""
+"""Deployment settings, read from the environment once, when the model loads."""
 
 import os
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ PREFIX = "INSTA_DEPTH_"
 
 
 class SettingError(ValueError):
-    """A variable of the environment holds something else than a whole number that is large enough."""
+    """A variable of the environment is not a whole number, or is too small."""
 
 
 @dataclass(frozen=True)
@@ -16,18 +16,18 @@ class Settings:
     """Limits of one orchestrator; the variable of each is its name in capitals after ``INSTA_DEPTH_``."""
 
     max_requests: int = 8
-    """Requests in flight; one more is refused."""
+    """Maximum requests in flight; further ones are refused."""
     max_rows: int = 16
-    """Rows in one call of ``denoise_step``, at least a guided request's two; no more than the engines' batch."""
+    """Maximum rows in one call of ``denoise_step``: at least a guided request's two, at most the engines' batch."""
     max_image_bytes: int = 16 * 2**20
     max_image_pixels: int = 50_000_000
     max_prompt_characters: int = 8192
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None, engine_rows: int = max_rows) -> "Settings":
-        """Read each setting that ``environment`` (the process's own if None) names; raises `SettingError`.
+        """Read each setting from ``environment`` (default: the process's own); raises `SettingError`.
 
-        ``engine_rows``: the most rows that the engines take, and the default of ``max_rows``.
+        ``engine_rows``: the engines' maximum batch, and the default of ``max_rows``.
         """
         environment = os.environ if environment is None else environment
         names = {field.name: PREFIX + field.name.upper() for field in fields(cls)}

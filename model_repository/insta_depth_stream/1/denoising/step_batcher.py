@@ -1,7 +1,7 @@
-"""Step-level batching: one clock for all requests in flight.
+"""Step-level batching: all requests in flight are denoised in the same loop.
 
-At each tick the rows of all requests are put together, sent through the networks and taken apart again.
-Requests join and leave between ticks, so that a late one rides along from its first step.
+At each step the rows of all requests are joined, sent through the networks and split again. Requests join and leave
+between steps, so a new one shares every call from its first step on.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class ActiveRequest:
-    """A request in the step batcher, and the future that its story waits for."""
+    """A request in the step batcher, and the future that `StepBatcher.run` awaits."""
 
     denoising: Denoising
     on_step: Callable[[Denoising], None]
@@ -33,11 +33,11 @@ class ActiveRequest:
 
     @property
     def has_left(self) -> bool:
-        """Whether it finished, failed, or nobody waits for it any more."""
+        """Whether it finished, failed or was abandoned."""
         return self.finished.done()
 
     def leave(self, error: BaseException | None = None) -> None:
-        """Let the story go on, or end it with ``error``."""
+        """Resume the caller, with ``error`` if there is one."""
         if self.has_left:
             return
         if error is None:
@@ -46,7 +46,7 @@ class ActiveRequest:
             self.finished.set_exception(error)
 
     def leave_if_cancelled(self) -> None:
-        """Ask the client's side; a question that fails is an answer too."""
+        """Leave if the client cancelled, or if asking it fails."""
         try:
             if not self.has_left and self.is_cancelled():
                 self.leave(Cancelled(f"cancelled after step {self.denoising.step}"))
@@ -54,7 +54,7 @@ class ActiveRequest:
             self.leave(error)
 
     def advance(self, noise_pred: torch.Tensor) -> None:
-        """Take one step and tell; what goes wrong here is this request's alone."""
+        """Take one step and report it; an error here affects this request only."""
         try:
             self.denoising.advance(noise_pred)
             self.on_step(self.denoising)
@@ -65,7 +65,7 @@ class ActiveRequest:
 
 
 class StepBatcher:
-    """Drives the denoising of all requests in flight; it runs while there are any."""
+    """Denoises all requests in flight; its task runs while there are any."""
 
     def __init__(self, networks: Networks, max_rows: int, metrics: Metrics) -> None:
         self._networks = networks
@@ -78,7 +78,7 @@ class StepBatcher:
     async def run(
         self, denoising: Denoising, on_step: Callable[[Denoising], None], is_cancelled: Callable[[], bool]
     ) -> None:
-        """Return when ``denoising`` is finished; raises `Cancelled` or what went wrong.
+        """Run ``denoising`` to its end; raises `Cancelled` or the error of a step.
 
         ``on_step`` is called after each step, ``is_cancelled`` before.
         """
@@ -111,7 +111,7 @@ class StepBatcher:
         await asyncio.gather(*(self._step(members, rows_in_flight) for members in calls))
 
     async def _step(self, members: tuple[ActiveRequest, ...], rows_in_flight: int) -> None:
-        """Make one call for ``members``; if it fails, it fails for them alone."""
+        """Make one call for ``members``; an error affects only them."""
         try:
             noise_pred = await self._predict_noise(members, rows_in_flight)
         except Exception as error:
@@ -129,7 +129,7 @@ class StepBatcher:
         return (await self._networks.call_on(device, "denoise_step", inputs, ["noise_pred"]))["noise_pred"]
 
     def _conditioning(self, members: tuple[ActiveRequest, ...]) -> dict[str, torch.Tensor]:
-        """Join what stays the same from step to step; kept while the batch has the same members."""
+        """Join the conditioning, which is constant over the steps; cached while the batch has the same members."""
         if members not in self._joined:
             self._joined[members] = _join([member.denoising.conditioning for member in members])
         return self._joined[members]
@@ -138,7 +138,7 @@ class StepBatcher:
 def share_calls(members: Iterable[ActiveRequest], max_rows: int) -> Iterator[tuple[ActiveRequest, ...]]:
     """Group ``members`` into calls of one latent size and token count, of at most ``max_rows`` rows each.
 
-    A request's two rows never part.
+    A request's two rows stay together.
     """
     groups: dict[tuple[int, ...], list[ActiveRequest]] = defaultdict(list)
     for member in members:

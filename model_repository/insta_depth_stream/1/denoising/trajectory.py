@@ -1,4 +1,4 @@
-"""Latents on their way from noise to a picture, one call of the network at a time."""
+"""Latents from noise to a picture, one call of the network at a time."""
 
 import inspect
 from typing import Any
@@ -9,11 +9,10 @@ from .parametrisation import original_from, training_of
 
 
 class Trajectory:
-    """One scheduler's way through its timesteps; who predicts, and from what, is the caller's business.
+    """A scheduler's run over its timesteps; the caller makes the predictions.
 
-    ``scheduler``: one of its own, from `prepare_scheduler`.
-    ``noise``: (1, C, h, w) float32 of unit variance, on the device where the latents stay.
-    ``generator``: what a scheduler that draws noise draws it from.
+    ``scheduler``: not shared, from `prepare_scheduler`. ``noise``: (1, C, h, w) float32 of unit variance, on the
+    device of the latents. ``generator``: for schedulers that draw noise.
     """
 
     def __init__(self, scheduler: Any, noise: torch.Tensor, generator: torch.Generator) -> None:
@@ -32,18 +31,18 @@ class Trajectory:
 
     @property
     def timestep(self) -> float:
-        """What the network is told at the coming step."""
+        """The network's timestep input at the next step."""
         return self.timesteps[self.step]
 
     @property
     def predicted_original(self) -> torch.Tensor:
-        """(1, C, h, w) float32: the clean latents that the last prediction stands for; before any, the noise."""
+        """(1, C, h, w) float32: the clean latents that the last prediction implies; before the first, the noise."""
         if self.step == 0:
             return self.latents
         return original_from(self._training, self._input, self._predicted, self.timesteps[self.step - 1])
 
     def network_input(self) -> torch.Tensor:
-        """Return (1, C, h, w) float32, what the network sees at the coming step. Ask once a step."""
+        """Return (1, C, h, w) float32, the network's input at the next step. Call it once per step."""
         self._input = self._scheduler.scale_model_input(self.latents, self._scheduler.timesteps[self.step])
         return self._input
 

@@ -1,4 +1,4 @@
-"""Turn a prompt into SDXL's embeddings, over two text encoders that are given as a callable."""
+"""Turn a prompt into SDXL's embeddings, with two text encoders behind one callable."""
 
 from .encoding import EncodedPrompt, PromptEncoder
 

@@ -1,4 +1,4 @@
-"""From a prompt to the embeddings that SDXL's networks read."""
+"""From a prompt to SDXL's embeddings."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +31,12 @@ class EncodedPrompt:
 
 
 class PromptEncoder:
-    """Encodes prompts over the engines ``text_encoder`` and ``text_encoder_2``.
+    """Encodes prompts with the engines ``text_encoder`` and ``text_encoder_2``.
 
-    What fits one window and weighs nothing is encoded as diffusers' SDXL pipelines do it. Longer prompts become
-    windows, encoded alone and joined. A weight scales its tokens' hidden states. The mean is not restored
-    afterwards (A1111's mode "No norm", which it advises for SDXL): that would change the other tokens too, and
-    divide by what may be nearly 0.
+    A prompt that fits one window and has no weights is encoded as in diffusers' SDXL pipelines. Longer prompts are
+    split into windows, which are encoded separately and joined. A weight scales its tokens' hidden states. The mean
+    is not restored afterwards (A1111's mode "No norm", recommended for SDXL): that would change the other tokens
+    too, and might divide by nearly 0.
     """
 
     def __init__(self, call: Call, tokenizers: list[PreTrainedTokenizerBase], facts: TextFacts) -> None:
@@ -79,7 +79,7 @@ class PromptEncoder:
         return count
 
     def _run(self, engine: str, windows: Windows, outputs: list[str]) -> Arrays:
-        """Encode all windows in one call; the hidden states come weighed and joined to (tokens, width)."""
+        """Encode all windows in one call; return weighted hidden states, joined to (tokens, width)."""
         arrays = self._call(engine, {"input_ids": windows.ids}, outputs)
         arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
         weighed = arrays["hidden_states"] * windows.weights[..., np.newaxis]

@@ -1,6 +1,6 @@
 r"""The weight syntax of prompts: ``a (red:1.2) coat``.
 
-Only parentheses that end in a colon and a number weigh what they enclose; all others are text like any other.
+Only parentheses that end in a colon and a number carry a weight; all others are plain text.
 Weights of nested groups multiply. ``\(`` and ``\)`` are always text, so that ``\(16:9\)`` is no weight.
 """
 
@@ -20,7 +20,7 @@ _WEIGHT = re.compile(r":\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*$")
 
 @dataclass(frozen=True)
 class Segment:
-    """Words of one weight."""
+    """Text with one weight."""
 
     text: str
     weight: float
@@ -28,7 +28,7 @@ class Segment:
 
 @dataclass
 class _Group:
-    """What a parenthesis encloses, in order: texts and groups; the first text is the parenthesis."""
+    """The content of a pair of parentheses, in order: texts and groups; the first text is the opening parenthesis."""
 
     members: "list[str | _Group]"
     weight: float = 1.0
@@ -55,7 +55,7 @@ def _parse(text: str) -> _Group:
 
 
 def _close_innermost(open_groups: list[_Group]) -> None:
-    """Give the group its weight and drop its parentheses, if it ends in one; else keep them as text."""
+    """Apply the group's weight and drop its parentheses, if it ends in a weight; else keep them as text."""
     group = open_groups.pop()
     last = group.members[-1]
     weight = _WEIGHT.search(last) if isinstance(last, str) else None
@@ -69,7 +69,7 @@ def _close_innermost(open_groups: list[_Group]) -> None:
 
 
 def _flatten(root: _Group) -> Iterator[Segment]:
-    """Without recursion, since a text may nest as deeply as it is long."""
+    """Not recursive, since a text may nest as deeply as it is long."""
     pending: list[tuple[str | _Group, float]] = [(root, 1.0)]
     while pending:
         member, weight = pending.pop()

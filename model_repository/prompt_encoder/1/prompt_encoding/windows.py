@@ -1,4 +1,4 @@
-"""From segments of text to the fixed windows of tokens that a CLIP text encoder reads."""
+"""From segments of text to the fixed windows of tokens that a CLIP text encoder takes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from .weights import Segment
 
 @dataclass(frozen=True)
 class Tokens:
-    """A whole prompt without begin and end: ``ids`` and, for each, its ``weights``."""
+    """The tokens of a prompt without start and end: ``ids`` and their ``weights``."""
 
     ids: list[int]
     weights: list[float]
@@ -19,14 +19,14 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Windows:
-    """``ids``: (W, T) int64; ``weights``: (W, T) float32, 1 where nothing is weighed."""
+    """``ids``: (W, T) int64; ``weights``: (W, T) float32, 1 by default."""
 
     ids: np.ndarray
     weights: np.ndarray
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, segments: Sequence[Segment]) -> Tokens:
-    """Return the tokens of all ``segments``, in order and untruncated."""
+    """Return the tokens of all ``segments``, in order and not truncated."""
     ids: list[int] = []
     weights: list[float] = []
     for segment in segments:
@@ -42,12 +42,12 @@ def window_count(tokens: Tokens, token_count: int) -> int:
 
 
 def words_in_window(token_count: int) -> int:
-    """Return the room in a window between its begin and its end."""
+    """Return how many tokens fit in a window between its start and its end."""
     return token_count - 2
 
 
 def make_windows(tokenizer: PreTrainedTokenizerBase, tokens: Tokens, token_count: int, windows: int) -> Windows:
-    """Lay the tokens into ``windows`` windows: begin, words, end, padding. The last ones may be empty prompts."""
+    """Split the tokens into ``windows`` windows: start, tokens, end, padding. The last ones may be empty prompts."""
     ids = np.full((windows, token_count), tokenizer.pad_token_id, np.int64)
     weights = np.ones((windows, token_count), np.float32)
     room = words_in_window(token_count)

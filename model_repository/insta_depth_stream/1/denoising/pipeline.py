@@ -3,7 +3,7 @@
 import asyncio
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +16,8 @@ from insta_depth_shared.errors import Cancelled, InstaDepthError, InvalidInput, 
 from insta_depth_shared.manifest import Manifest
 from insta_depth_shared.pictures import PictureLimits, decode_picture, encode_picture, resize_for_model
 
-from .conditioning import Conditioning, depth_picture, draw_face_keypoints, face_region_mask
+from .conditioning import Conditioning, face_region_mask
+from .control_pictures import CONTROL_PICTURES, Pose, depth_picture
 from .faces import SentPicture, find_face, find_identity
 from .loop import Denoising, preview
 from .metrics import Metrics
@@ -28,7 +29,7 @@ from .networks import (
     predict_depth,
     project_face,
 )
-from .request import GenerationRequest, parse
+from .request import PipelineRequest, parse
 from .schedulers import prepare_scheduler
 from .settings import Settings
 from .step_batcher import StepBatcher
@@ -49,7 +50,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Generated:
+class PipelineOutput:
     """The answer. ``image``: the file, or its base64 text. ``timings_ms`` by stage.
 
     ``has_pose_face``: False where the pose came from depth alone.
@@ -95,7 +96,7 @@ class Stopwatch:
         return {stage: round(duration, 3) for stage, duration in timings.items()}
 
 
-class Generation:
+class Pipeline:
     """Turns requests into pictures, as many at once as the settings allow.
 
     ``depth_processor``: (H, W, 3) uint8 RGB → the depth estimator's pixel_values, as `DepthProcessor` makes them.
@@ -125,7 +126,7 @@ class Generation:
         # Not left to Triton's rate limiter, which stops for ever under BLS (triton-inference-server/core, PR 448).
         self._large_activations = asyncio.Lock()
 
-    async def generate(self, tensors: Mapping[str, np.ndarray], listener: ProgressListener) -> Generated:
+    async def generate(self, tensors: Mapping[str, np.ndarray], listener: ProgressListener) -> PipelineOutput:
         """Answer one request; raises `InstaDepthError` for whatever it must not or cannot do."""
         clock = Stopwatch()
         with self._counted():
@@ -133,7 +134,7 @@ class Generation:
             with self._admitted():
                 return await self._generate(request, listener, clock)
 
-    async def _generate(self, request: GenerationRequest, listener: ProgressListener, clock: Stopwatch) -> Generated:
+    async def _generate(self, request: PipelineRequest, listener: ProgressListener, clock: Stopwatch) -> PipelineOutput:
         scheduler = prepare_scheduler(request.scheduler, request.num_inference_steps, self._manifest.scheduler)
         clock.lap("queue")
         face_picture, pose_picture = await self._decode_pictures(request)
@@ -149,9 +150,9 @@ class Generation:
         _raise_if_cancelled(listener)
         content = await asyncio.to_thread(_encode, image, request)
         clock.lap("encode")
-        return Generated(content, request.seed, clock.timings_ms(), has_pose_face)
+        return PipelineOutput(content, request.seed, clock.timings_ms(), has_pose_face)
 
-    async def _decode_pictures(self, request: GenerationRequest) -> list[SentPicture]:
+    async def _decode_pictures(self, request: PipelineRequest) -> list[SentPicture]:
         pictures = {"face_image": request.face_image, "pose_image": request.pose_image}
         return await asyncio.gather(
             *(asyncio.to_thread(self._decode_picture, name, data, request.max_side) for name, data in pictures.items())
@@ -167,7 +168,7 @@ class Generation:
         return SentPicture(resized, picture.shape[:2], decode)
 
     async def _condition(
-        self, request: GenerationRequest, face_picture: SentPicture, pose_picture: SentPicture
+        self, request: PipelineRequest, face_picture: SentPicture, pose_picture: SentPicture
     ) -> tuple[Conditioning, bool]:
         """Return what the picture is made from, and whether the pose picture has a face."""
         face_tokens, pose_face, text, depth = await asyncio.gather(
@@ -176,18 +177,15 @@ class Generation:
             encode_prompts(self._networks, request, self._manifest),
             self._depth(pose_picture.resized),
         )
-        height, width = pose_picture.resized.shape[:2]
+        pose, inputs = Pose(pose_picture.resized, pose_face, depth), self._manifest.denoise_step_inputs
         region = pose_face.bbox if pose_face and request.enhance_face_region else None
         conditioning = Conditioning(
             encoder_hidden_states=text.encoder_hidden_states,
             text_embeds=text.text_embeds,
             prompt_image_emb=face_tokens,
-            face_keypoints=_keypoints_picture(pose_face, height, width),
-            depth=depth,
-            region_mask=face_region_mask(region, height, width),
-            identitynet_scale=request.identitynet_scale if pose_face else 0.0,
-            depth_scale=request.depth_scale,
-            ip_adapter_scale=request.ip_adapter_scale,
+            pictures={name: make(pose) for name, make in CONTROL_PICTURES.items() if name in inputs},
+            region_mask=face_region_mask(region, *pose.image.shape[:2]),
+            scales=_scales(request, inputs, has_pose_face=pose_face is not None),
         )
         return conditioning, pose_face is not None
 
@@ -215,7 +213,7 @@ class Generation:
         return await asyncio.to_thread(depth_picture, predicted, height_px, width_px, is_distance)
 
     async def _denoise(
-        self, request: GenerationRequest, scheduler: Any, conditioning: Conditioning, listener: ProgressListener
+        self, request: PipelineRequest, scheduler: Any, conditioning: Conditioning, listener: ProgressListener
     ) -> torch.Tensor:
         """Return the finished latents, (1, C, h, w) float32."""
         rows = conditioning.rows(self._manifest.denoise_step_inputs, self._device)
@@ -228,7 +226,7 @@ class Generation:
         await self._step_batcher.run(denoising, on_step, listener.is_cancelled)
         return denoising.latents
 
-    def _preview(self, denoising: Denoising, request: GenerationRequest) -> bytes:
+    def _preview(self, denoising: Denoising, request: PipelineRequest) -> bytes:
         content = encode_picture(preview(denoising, self._manifest), "jpeg", PREVIEW_QUALITY)
         return _as_wanted(content, request)
 
@@ -260,21 +258,19 @@ class Generation:
             self._metrics.request_ended(outcome.lower())
 
 
-def _encode(image: np.ndarray, request: GenerationRequest) -> bytes:
+def _encode(image: np.ndarray, request: PipelineRequest) -> bytes:
     content = encode_picture(image, request.output_format, request.output_quality)
     return _as_wanted(content, request)
 
 
-def _as_wanted(content: bytes, request: GenerationRequest) -> bytes:
+def _as_wanted(content: bytes, request: PipelineRequest) -> bytes:
     return b64encode(content) if request.base64 else content
 
 
-def _keypoints_picture(face: Face | None, height_px: int, width_px: int) -> np.ndarray:
-    """Return (3, H, W) float32 in [0, 1]: the face's keypoints, or black."""
-    if face is None:
-        return np.zeros((3, height_px, width_px), np.float32)
-    drawing = draw_face_keypoints(face.keypoints, height_px, width_px)
-    return drawing.transpose(2, 0, 1).astype(np.float32) / 255
+def _scales(request: PipelineRequest, step_inputs: Iterable[str], has_pose_face: bool) -> dict[str, float]:
+    """Return the scales that ``denoise_step`` takes; without a face there is nothing for IdentityNet to draw."""
+    scales = {name: getattr(request, name) for name in step_inputs if name.endswith("_scale")}
+    return scales if has_pose_face else {**scales, "identitynet_scale": 0.0}
 
 
 def _check_proportions(picture: np.ndarray, field: str, maximum: float) -> None:

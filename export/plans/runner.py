@@ -10,10 +10,10 @@ from ..errors import ExportError
 from .tensorrt_module import require_tensorrt
 
 
-class Plan:
+class PlanRunner:
     """A TensorRT engine as a function of tensors by name.
 
-    Raises `ExportError` where the plan does not fit this machine's TensorRT or GPU.
+    Raises `ExportError` if the plan does not fit this machine's TensorRT or GPU.
     """
 
     def __init__(self, path: Path, device: torch.device) -> None:
@@ -31,16 +31,16 @@ class Plan:
         self._profile = 0
 
     def __call__(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return every output by name, on the device; inputs that lie there already are not copied."""
+        """Return every output by name, on the device; inputs that are there already are not copied."""
         on_device = {name: value.to(self._device).contiguous() for name, value in inputs.items()}
         self._choose_profile({name: tuple(value.shape) for name, value in on_device.items()})
-        # polygraphy runs on a stream of its own: what is queued on torch's has to be done before.
+        # polygraphy runs on its own stream: torch's queued work must be done before.
         torch.cuda.current_stream(self._device).synchronize()
         outputs = self._runner.infer(on_device, copy_outputs_to_host=False)
         return {name: value.clone() for name, value in outputs.items()}  # the runner reuses its own
 
     def _choose_profile(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Take the first profile that admits ``shapes``: those of one fixed size come first."""
+        """Use the first profile that admits ``shapes``: those of a fixed size come first."""
         for index in range(self._engine.num_optimization_profiles):
             if all(_is_within(shape, self._engine.get_tensor_profile_shape(n, index)) for n, shape in shapes.items()):
                 if index != self._profile:

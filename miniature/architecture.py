@@ -5,7 +5,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class TextEncoderPlan:
+class TextEncoderConfig:
     """One CLIP text encoder. ``projection_size`` matters for the second one only."""
 
     hidden_size: int
@@ -16,7 +16,7 @@ class TextEncoderPlan:
 
 
 @dataclass(frozen=True)
-class UNetPlan:
+class UNetConfig:
     """SDXL's three levels, the first without attention. Head sizes are ``channels / heads``."""
 
     channels: tuple[int, int, int] = (64, 96, 128)
@@ -30,7 +30,7 @@ class UNetPlan:
 
 
 @dataclass(frozen=True)
-class VaePlan:
+class VaeConfig:
     """Four levels, so that one latent cell is 8 pixels."""
 
     channels: tuple[int, int, int, int] = (16, 32, 64, 96)
@@ -39,7 +39,7 @@ class VaePlan:
 
 
 @dataclass(frozen=True)
-class ProjectorPlan:
+class ProjectorConfig:
     """InstantID's perceiver resampler (published: width 1280, 20 heads)."""
 
     width: int = 128
@@ -51,7 +51,7 @@ class ProjectorPlan:
 
 
 @dataclass(frozen=True)
-class DepthPlan:
+class DepthConfig:
     """A transformers depth-estimation network."""
 
     kind: Literal["dpt", "depth_anything"] = "dpt"
@@ -64,20 +64,20 @@ class DepthPlan:
 
 
 @dataclass(frozen=True)
-class CheckpointPlan:
-    """Everything that tells one checkpoint from another, random weights aside.
+class CheckpointConfig:
+    """The sizes of a checkpoint.
 
     ``latent_size`` is ``unet.config.sample_size``: the shorter side of a picture is eight times that.
     """
 
     latent_size: int = 16
     vocabulary_size: int = 1000
-    unet: UNetPlan = UNetPlan()
-    vae: VaePlan = VaePlan()
-    text_encoder: TextEncoderPlan = TextEncoderPlan(48, 3, 4, "quick_gelu", 48)
-    text_encoder_2: TextEncoderPlan = TextEncoderPlan(80, 3, 4, "gelu", 80)
-    projector: ProjectorPlan = ProjectorPlan()
-    depth: DepthPlan = DepthPlan()
+    unet: UNetConfig = UNetConfig()
+    vae: VaeConfig = VaeConfig()
+    text_encoder: TextEncoderConfig = TextEncoderConfig(48, 3, 4, "quick_gelu", 48)
+    text_encoder_2: TextEncoderConfig = TextEncoderConfig(80, 3, 4, "gelu", 80)
+    projector: ProjectorConfig = ProjectorConfig()
+    depth: DepthConfig = DepthConfig()
     depth_controlnet: Literal["full", "small"] = "full"
     recognizer_channels: tuple[int, ...] = (16, 32, 64, 96)
     face_embedding_size: int = 512

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from denoising import Generated, Generation, Settings
-from denoising.conditioning import draw_face_keypoints
+from denoising import Pipeline, PipelineOutput, Settings
+from denoising.control_pictures import draw_face_keypoints
 
 from insta_depth_shared.errors import Cancelled, InvalidInput, NoFace, Overloaded, TooLarge
 from insta_depth_shared.manifest import DepthFacts
@@ -30,12 +30,12 @@ GUIDED: dict[str, Any] = {"base64": False, "output_format": "png"}
 
 
 class Studio:
-    """A `Generation` with everything around it in reach."""
+    """A `Pipeline` with everything around it in reach."""
 
     def __init__(self, force_zeros: bool = True, **settings: int) -> None:
         self.networks = FakeNetworks()
         self.metrics = CountingMetrics()
-        self.generation = Generation(
+        self.pipeline = Pipeline(
             self.networks,
             make_manifest(force_zeros),
             Settings(**settings),
@@ -44,8 +44,8 @@ class Studio:
             torch.device("cpu"),
         )
 
-    async def generate(self, listener: PatientAudience | None = None, **changes: Any) -> Generated:
-        return await self.generation.generate(make_tensors(**(GUIDED | changes)), listener or PatientAudience())
+    async def generate(self, listener: PatientAudience | None = None, **changes: Any) -> PipelineOutput:
+        return await self.pipeline.generate(make_tensors(**(GUIDED | changes)), listener or PatientAudience())
 
     def step_inputs(self) -> dict[str, np.ndarray]:
         return self.networks.inputs_of("denoise_step")[0]
@@ -202,7 +202,7 @@ async def test_a_cancelled_request_ends_at_any_point(patience: int) -> None:
 async def test_one_request_too_many_is_refused_and_the_others_go_on() -> None:
     studio = Studio(max_requests=2)
     results = await asyncio.gather(*(studio.generate(seed=seed) for seed in range(3)), return_exceptions=True)
-    assert [type(result) for result in results] == [Generated, Generated, Overloaded]
+    assert [type(result) for result in results] == [PipelineOutput, PipelineOutput, Overloaded]
     assert str(results[2]) == "[OVERLOADED] 2 requests are in flight, the maximum; try again later"
     assert studio.metrics.in_flight == [1, 2, 1, 0]
     await studio.generate()
@@ -264,7 +264,7 @@ async def test_distances_become_the_opposite_depth() -> None:
     """The fake estimator's values grow from the first pixel to the last."""
     nearness, distance = Studio(), Studio()
     facts = DepthFacts(is_distance=True)
-    distance.generation._manifest = dataclasses.replace(distance.generation._manifest, depth=facts)
+    distance.pipeline._manifest = dataclasses.replace(distance.pipeline._manifest, depth=facts)
     for studio, nearest in ((nearness, (-1, -1)), (distance, (0, 0))):
         await studio.generate()
         depth = studio.step_inputs()["depth"][0, 0]
