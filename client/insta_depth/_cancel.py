@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class CancelToken:
-    """Give one to `InstaDepth.generate`, keep it, and `cancel` it from any thread; one may serve many calls."""
+    """Pass it to `InstaDepth.generate`, then call `cancel` from any thread. Several calls may share a token."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -19,7 +19,7 @@ class CancelToken:
         return self._cancelled
 
     def cancel(self) -> None:
-        """Cancel every call that holds this token, and those yet to come; a second time does nothing."""
+        """Cancel every call that uses this token, and all later ones. Calling it again does nothing."""
         with self._lock:
             self._cancelled = True
             callbacks, self._callbacks = self._callbacks, []
@@ -28,7 +28,7 @@ class CancelToken:
 
     @contextmanager
     def calling(self, callback: Callable[[], object]) -> Iterator[None]:
-        """Inside the block, `cancel` calls ``callback`` (at once if it came before)."""
+        """Inside the block, `cancel` calls ``callback``, at once if the token is already cancelled."""
         with self._lock:
             self._callbacks.append(callback)
         if self._cancelled:

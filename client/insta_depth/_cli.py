@@ -25,10 +25,8 @@ from insta_depth._version import __version__
 
 COMMANDS_GROUP = "insta_depth.commands"
 """The entry points of this group are functions that add commands to the parser."""
-GATEWAY_COMMANDS = {
-    "gateway": "serve the documented HTTP API",
-    "keys": "make, list, fill and revoke the gateway's keys",
-}
+GATEWAY_COMMANDS = ("gateway", "keys")
+"""The commands that the gateway's package adds."""
 _NOT_INSTALLED = "pip install insta-depth-gateway"
 
 INTERRUPTED = 130
@@ -58,7 +56,7 @@ _VALUES: dict[str, dict[str, Any]] = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Reports usage errors in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"insta-depth: {message} (see {self.prog} --help)\n")
@@ -108,8 +106,8 @@ def _add_installed(commands: Any) -> None:
     installed = {each.name: each for each in entry_points(group=COMMANDS_GROUP)}
     for entry_point in installed.values():
         entry_point.load()(commands)
-    for name in sorted(GATEWAY_COMMANDS.keys() - installed.keys()):
-        about = f"{GATEWAY_COMMANDS[name]} ({_NOT_INSTALLED})"
+    for name in sorted(set(GATEWAY_COMMANDS) - installed.keys()):
+        about = f"not installed: {_NOT_INSTALLED}"
         parser = commands.add_parser(name, help=about, add_help=False, prefix_chars="\0")  # takes any option
         parser.add_argument("arguments", nargs="*")
         parser.set_defaults(run=_not_installed)

@@ -16,8 +16,7 @@ from rich.progress import Progress as Bar
 
 from insta_depth._client import InstaDepth
 from insta_depth._errors import ServerUnavailable
-from insta_depth._files import write_atomically
-from insta_depth._generation import Generation, Progress
+from insta_depth._generation import Generation, Progress, write_atomically
 from insta_depth._request import GenerationRequest
 from insta_depth._transport import Capabilities
 
@@ -28,11 +27,11 @@ _FORMATS = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}
 
 
 class UsageProblem(Exception):
-    """The command line asks for something that cannot be, seen before any server is called."""
+    """The command line is wrong in a way that is found before any server is called."""
 
 
 def generate(arguments: argparse.Namespace, connect: Connect) -> None:
-    """Make a picture, write it and say where, with which seed and in what time."""
+    """Generate a picture, write it, and print its path, seed and time."""
     started_s = time.monotonic()
     attributes = _attributes(arguments)
     with connect(arguments.url, arguments.timeout) as client, _progress_bar(arguments.quiet) as show:
@@ -63,7 +62,7 @@ def status(arguments: argparse.Namespace, connect: Connect) -> None:
 
 
 def _attributes(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the request's attributes; make the previews' folder; see that the output can be written."""
+    """Return the request's attributes; create the preview folder; check that the output can be written."""
     attributes = {each.name: getattr(arguments, each.name, None) for each in fields(GenerationRequest)}
     attributes["output_format"] = _output_format(arguments.output, arguments.output_format)
     _check_writable(arguments.output)
@@ -96,7 +95,7 @@ def _check_writable(output: Path) -> None:
 
 @contextmanager
 def _progress_bar(quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """Yield a function that shows progress on standard error; it stays silent unless that is a terminal."""
+    """Yield a function that shows progress on standard error if that is a terminal."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

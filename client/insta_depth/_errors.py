@@ -1,4 +1,4 @@
-"""Everything that a call can raise.
+"""The errors that a call can raise.
 
 InstaDepthError
   ├─ InvalidInput            a field is missing, malformed or out of range
@@ -8,11 +8,11 @@ InstaDepthError
   ├─ Overloaded              the server is full; send the request again later
   ├─ Cancelled               the caller cancelled
   ├─ DeadlineExceeded        no picture within the time that the caller gave
-  ├─ ServerUnavailable       no server there, it went away, or it lacks our models
+  ├─ ServerUnavailable       no server answers, it went away, or it lacks our models
   └─ EngineFailed            one of the server's networks failed
 
-A server's error reaches a client as text only, ``[CODE] message``, or as a gRPC status. `from_text` and `from_rpc`
-are the one point at which either becomes one of these classes.
+A server's error reaches a client as text only, ``[CODE] message``, or as a gRPC status. Only `from_text` and `from_rpc`
+turn these into the classes below.
 """
 
 import re
@@ -23,7 +23,7 @@ from insta_depth.addresses import proxy_in_the_way
 
 
 class InstaDepthError(Exception):
-    """Root of the tree, and what is raised for a failure of no kind below; ``code`` names the kind for machines."""
+    """Base class, raised itself for failures that no subclass describes; ``code`` identifies the kind."""
 
     code = "INTERNAL"
 
@@ -69,13 +69,13 @@ class Cancelled(InstaDepthError):
 
 
 class DeadlineExceeded(InstaDepthError):
-    """The time that the caller gave the request is over."""
+    """The request took longer than the caller's deadline."""
 
     code = "DEADLINE_EXCEEDED"
 
 
 class ServerUnavailable(InstaDepthError):
-    """No server answers at the address, it went away in the middle, or it does not serve our models."""
+    """No server answers at the address, it went away during the request, or it does not serve our models."""
 
     code = "SERVER_UNAVAILABLE"
 
@@ -111,7 +111,7 @@ _ERRORS_BY_STATUS: dict[grpc.StatusCode, type[InstaDepthError]] = {
 _CODED = re.compile(r"\[(?P<code>[A-Z_]+)\] (?P<message>.*)", re.DOTALL)
 
 _WITHOUT_OUR_MODELS = re.compile(r"unknown model|no available versions|is not ready|Stub process .* is not healthy")
-"""What Triton itself answers for a model that is absent, still loading, or whose process died."""
+"""How Triton answers for a model that is absent, still loading, or whose process died."""
 
 
 def from_text(text: str) -> InstaDepthError:

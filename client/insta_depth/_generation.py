@@ -1,4 +1,4 @@
-"""What comes back: progress at every step, and at last the picture."""
+"""Responses: progress after every step, then the picture."""
 
 import json
 import os
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from insta_depth._errors import InstaDepthError
-from insta_depth._files import write_atomically
 
 Response = Mapping[str, Any]
-"""One response of the server: the outputs that it carries by name, as Python values; text and pictures as bytes."""
+"""One response of the server: its outputs by name, as Python values; text and pictures are bytes."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Generation:
     """The finished picture.
 
     ``image``: the encoded file; ``seed``: the one that was used; ``timings``: milliseconds by stage;
-    ``pose_face``: False where the pose picture had no face and only its depth was followed.
+    ``pose_face``: False if the pose picture had no face, so that only its depth was used.
     """
 
     image: bytes = field(repr=False)
@@ -49,12 +49,12 @@ class Generation:
         return "jpeg"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture to ``path``, whole or not at all, and return the path."""
+        """Write the picture to ``path`` atomically and return the path."""
         return write_atomically(Path(path), self.image)
 
 
 def read_response(response: Response) -> Progress | Generation | None:
-    """Return what a response says, or None where it carries neither progress nor picture."""
+    """Parse a response; return None if it carries neither progress nor a picture."""
     if "image" in response:
         return Generation(
             image=response["image"],
@@ -70,3 +70,15 @@ def read_response(response: Response) -> Progress | Generation | None:
 def ended_early() -> InstaDepthError:
     """Return the error for a stream that ended without a picture."""
     return InstaDepthError("the server ended the answer without a picture")
+
+
+def write_atomically(path: Path, content: bytes) -> Path:
+    """Write ``content`` to a temporary file beside ``path``, then rename it: no reader sees half a file."""
+    target = path.resolve()
+    partial = target.with_name(f".{target.name}.{uuid4().hex[:8]}.part")
+    try:
+        partial.write_bytes(content)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path

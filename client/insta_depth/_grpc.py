@@ -1,7 +1,7 @@
 """Triton's gRPC, for threads and for asyncio.
 
-Both use tritonclient's generated stub: its `InferenceServerClient` allows one stream a client and cancels all
-requests on it together, whereas here every request has a stream of its own.
+Both use tritonclient's generated stub, so that every request has its own stream. `InferenceServerClient` allows one
+stream per client and cancels all its requests together.
 """
 
 import asyncio
@@ -31,30 +31,30 @@ from insta_depth._wire import (
 )
 from insta_depth.addresses import channel_options
 
-# A server that comes back is found within seconds; gRPC's own limit is two minutes.
+# Reconnect within seconds; gRPC's own limit is two minutes.
 _RECONNECTING = (("grpc.max_reconnect_backoff_ms", 1_000),)
-# A name with several addresses (a headless Kubernetes Service) stands for several servers: a gateway's requests take
-# turns. Not those of threads: each asks first whether the server is there, and the questions would take every other
-# turn.
+# A name with several addresses (a headless Kubernetes Service) means several servers: the gateway's requests are
+# spread round-robin. The threaded client does not spread them: it probes the server before each request, and the
+# probes would take every other slot.
 _TAKING_TURNS = (("grpc.lb_policy_name", "round_robin"),)
 
 RETURN_S = 60.0
-"""How long a request waits for a server that was there before: it may be starting anew."""
+"""How long a request waits for a server that was there before: it may be restarting."""
 
 RETURN_POLL_S = 0.2
 _ABSENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 PROBE_TIMEOUT_S = 5.0
 SILENCE_S = 10.0
-"""After so long without a word, ask whether the model's process is still alive.
+"""After this long without a response, ask whether the model's process is still alive.
 
-When the process of a decoupled model dies, Triton 2.51 neither ends the streams that it was answering nor says that
-the model is not ready; only another request to it is told so.
+When the process of a decoupled model dies, Triton 2.51 neither ends the streams that it was answering nor reports that
+the model is not ready; only a new request to the model shows it.
 """
 
 
 class GrpcTransport:
-    """Safe to share between threads."""
+    """Thread-safe."""
 
     def __init__(self, url: str, silence_s: float = SILENCE_S) -> None:
         self._url = _checked(url)
@@ -144,7 +144,7 @@ class GrpcTransport:
 
 
 class AsyncGrpcTransport:
-    """Belongs to the event loop in which it is first used."""
+    """Bound to the event loop in which it is first used."""
 
     def __init__(self, url: str, silence_s: float = SILENCE_S) -> None:
         self._url = _checked(url)
@@ -172,7 +172,7 @@ class AsyncGrpcTransport:
             except grpc.RpcError as error:
                 raise watch.loss or from_rpc(error, self._url, timeout_s) from None
             except asyncio.CancelledError:
-                # grpc.aio raises it for a call that was cancelled, as if the task had been.
+                # grpc.aio raises it for a cancelled call, as if the task were cancelled
                 if watch.loss is None:
                     raise
                 raise watch.loss from None
@@ -182,7 +182,7 @@ class AsyncGrpcTransport:
     async def _await_return(self, timeout_s: float | None) -> None:
         """Give a server that was there before some time; one that never was is reported at once."""
         if self._channel is not None and self._channel.get_state() is grpc.ChannelConnectivity.READY:
-            return  # the connection stands: that spares a round trip
+            return  # connected already: saves a round trip
         give_up = time.monotonic() + min(RETURN_S, timeout_s or RETURN_S)
         while self._was_there and not await self._answers() and time.monotonic() < give_up:
             await asyncio.sleep(RETURN_POLL_S)
@@ -248,14 +248,14 @@ class AsyncGrpcTransport:
 
 
 class _Watch:
-    """What a stream and its watcher tell each other."""
+    """State shared by a stream and its watcher."""
 
     def __init__(self) -> None:
         self.heard = threading.Event()
         self.loss: InstaDepthError | None = None
 
     def was_silent(self) -> bool:
-        """Whether nothing was heard since the last time of asking."""
+        """Whether nothing arrived since the last call."""
         silent = not self.heard.is_set()
         self.heard.clear()
         return silent

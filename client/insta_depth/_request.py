@@ -1,4 +1,4 @@
-"""What a caller asks for. The server validates it; here is only what is needed to send it."""
+"""A request. The server validates it; this module only checks what it needs to send it."""
 
 import math
 import operator
@@ -19,7 +19,7 @@ _LARGEST_FP32 = float(np.finfo(np.float32).max)
 
 
 class RequiredAttributes(TypedDict):
-    """What no request can do without."""
+    """The required attributes."""
 
     face_image: ImageSource
     pose_image: ImageSource
@@ -27,7 +27,7 @@ class RequiredAttributes(TypedDict):
 
 
 class Attributes(RequiredAttributes, total=False):
-    """Keyword arguments of `generate` and `stream`; what is left out or None gets the server's default."""
+    """Keyword arguments of `generate` and `stream`. The server has a default for those left out or None."""
 
     negative_prompt: str | None
     num_inference_steps: int | None
@@ -46,7 +46,6 @@ class Attributes(RequiredAttributes, total=False):
 
 
 def _sent_as(datatype: str, about: str) -> dict[str, str]:
-    """Describe a field: its Triton datatype, and a line for people."""
     return {"datatype": datatype, "about": about}
 
 
@@ -54,46 +53,53 @@ def _sent_as(datatype: str, about: str) -> dict[str, str]:
 class GenerationRequest:
     """One request as it goes to the server: documented attributes under their documented names.
 
-    `face_image` and `pose_image` hold any picture source when the request is made, and its bytes afterwards.
+    `face_image` and `pose_image` accept any picture source; the request keeps its bytes.
     Raises `InvalidInput` for a value that cannot be sent at all.
     """
 
     face_image: ImageSource = field(metadata=_sent_as("BYTES", "picture of the person"))
     pose_image: ImageSource = field(metadata=_sent_as("BYTES", "picture whose pose the person takes"))
-    prompt: str = field(metadata=_sent_as("BYTES", "what to render"))
-    negative_prompt: str | None = field(default=None, metadata=_sent_as("BYTES", "what to keep out"))
-    num_inference_steps: int | None = field(default=None, metadata=_sent_as("INT32", "denoising steps, 4 to 100"))
+    prompt: str = field(metadata=_sent_as("BYTES", "prompt to render"))
+    negative_prompt: str | None = field(default=None, metadata=_sent_as("BYTES", "prompts to exclude"))
+    num_inference_steps: int | None = field(
+        default=None, metadata=_sent_as("INT32", "number of denoising steps, 4 to 100")
+    )
     guidance_scale: float | None = field(
-        default=None, metadata=_sent_as("FP32", "how closely to follow the prompt, 1 to 15")
+        default=None, metadata=_sent_as("FP32", "scale for classifier-free guidance, 1 to 15")
     )
     seed: int | None = field(
-        default=None, metadata=_sent_as("INT64", "-1 draws one; the same seed gives the same picture")
+        default=None,
+        metadata=_sent_as("INT64", "seed for image generation; -1 draws one; the same seed gives the same picture"),
     )
     ip_adapter_scale: float | None = field(
         default=None, metadata=_sent_as("FP32", "weight of the face's attention, 0 to 2")
     )
     identitynet_scale: float | None = field(
-        default=None, metadata=_sent_as("FP32", "weight of the face's landmarks, 0 to 2")
+        default=None, metadata=_sent_as("FP32", "weight of the face's keypoints, 0 to 2")
     )
     depth_scale: float | None = field(
         default=None, metadata=_sent_as("FP32", "weight of the pose picture's depth, 0 to 2")
     )
     scheduler: str | None = field(
-        default=None, metadata=_sent_as("BYTES", "one that the checkpoint offers; `insta-depth status` lists them")
+        default=None, metadata=_sent_as("BYTES", "sampler of the denoising steps; `insta-depth status` lists them")
     )
     enhance_face_region: bool | None = field(
-        default=None, metadata=_sent_as("BOOL", "keep the face's influence inside the pose's face box")
+        default=None, metadata=_sent_as("BOOL", "let the face act inside the pose's face box only")
     )
     pose_without_face: str | None = field(
-        default=None, metadata=_sent_as("BYTES", "error, or depth_only: go on where the pose picture has no face")
+        default=None, metadata=_sent_as("BYTES", "what to do where the pose picture shows no face: error or depth_only")
     )
     max_side: int | None = field(
         default=None,
-        metadata=_sent_as("INT32", "the picture's longer side: a multiple of 64, at most the server's own"),
+        metadata=_sent_as("INT32", "longer side of the picture: a multiple of 64, at most the server's own"),
     )
-    output_format: str | None = field(default=None, metadata=_sent_as("BYTES", "jpeg, png or webp"))
-    output_quality: int | None = field(default=None, metadata=_sent_as("INT32", "of jpeg and webp, 1 to 100"))
-    preview: bool | None = field(default=None, metadata=_sent_as("BOOL", "send a small picture at every step"))
+    output_format: str | None = field(default=None, metadata=_sent_as("BYTES", "format of the file: jpeg, png or webp"))
+    output_quality: int | None = field(
+        default=None, metadata=_sent_as("INT32", "quality of a jpeg or webp file, 1 to 100")
+    )
+    preview: bool | None = field(
+        default=None, metadata=_sent_as("BOOL", "a small picture with each step; streams only")
+    )
 
     def __post_init__(self) -> None:
         for name in ("face_image", "pose_image"):
@@ -128,7 +134,7 @@ def read_picture(name: str, source: ImageSource) -> bytes:
 
 
 def checked_timeout_s(deadline_s: float | None, default_s: float | None) -> float | None:
-    """Return the seconds until a request is given up: its own, else the client's; None for no limit."""
+    """Return a request's timeout: its own, else the client's; None means no limit."""
     name, seconds = ("timeout_s", default_s) if deadline_s is None else ("deadline_s", deadline_s)
     if seconds is None or seconds == math.inf:
         return None

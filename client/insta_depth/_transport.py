@@ -1,4 +1,4 @@
-"""The seam between the client and the wire; `_grpc` holds the real thing, `testing` fakes."""
+"""The interface between client and wire: `_grpc` implements it, `testing` fakes it."""
 
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from insta_depth._request import GenerationRequest
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """``version``: the server's; ``models``: each of ours by name, and whether it can be called."""
+    """``version``: the server's; ``models``: our models by name, and whether each can be called."""
 
     version: str
     models: dict[str, bool]
@@ -24,9 +24,9 @@ class ServerStatus:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What the served checkpoint offers beyond the documented attributes; empty where the server does not say.
+    """What the served checkpoint offers beyond the documented attributes; empty if the server does not say.
 
-    ``schedulers``: names that a request may give; ``default_scheduler``: the one where a request gives none.
+    ``schedulers``: the names that a request may use; ``default_scheduler``: the one used if a request names none.
     """
 
     schedulers: tuple[str, ...] = ()

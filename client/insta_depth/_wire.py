@@ -15,7 +15,7 @@ MODEL = "insta_depth_stream"
 """The decoupled model that answers with progress and then the picture."""
 
 MODELS = (MODEL, "insta_depth")
-"""What a server must serve to be one of ours."""
+"""The models that a server must have."""
 
 
 def to_message(request: GenerationRequest) -> service_pb2.ModelInferRequest:
@@ -34,7 +34,7 @@ def _add_input(message: service_pb2.ModelInferRequest, name: str, datatype: str,
 
 
 def from_message(message: service_pb2.ModelStreamInferResponse) -> Response:
-    """Return the outputs that a message carries; raise the error that it carries instead."""
+    """Return a message's outputs, or raise its error."""
     if message.error_message:
         raise from_text(message.error_message)
     result = InferResult(message.infer_response)
@@ -42,12 +42,12 @@ def from_message(message: service_pb2.ModelStreamInferResponse) -> Response:
 
 
 def probe_message() -> service_pb2.ModelInferRequest:
-    """Return a request without any attribute: a living model refuses it at once."""
+    """Return a request without attributes: a live model rejects it at once."""
     return service_pb2.ModelInferRequest(model_name=MODEL)
 
 
 def loss(answer: service_pb2.ModelStreamInferResponse | None) -> InstaDepthError | None:
-    """Return why the model cannot be called, by its ``answer`` to a probe; None where it lives."""
+    """Return why the model cannot be called, judging by its ``answer`` to a probe; None if it can."""
     if answer is None or not answer.error_message:
         return None
     error = from_text(answer.error_message)
@@ -55,17 +55,17 @@ def loss(answer: service_pb2.ModelStreamInferResponse | None) -> InstaDepthError
 
 
 def config_message() -> service_pb2.ModelConfigRequest:
-    """Return the question for the model's configuration, where export notes what the checkpoint offers."""
+    """Return the request for the model's configuration, in which export states what the checkpoint offers."""
     return service_pb2.ModelConfigRequest(name=MODEL)
 
 
 def capabilities_in(answer: service_pb2.ModelConfigResponse) -> Capabilities:
-    """Return what the parameters of the model's configuration say."""
+    """Read the capabilities from the model's configuration."""
     said = {name: parameter.string_value for name, parameter in answer.config.parameters.items()}
     names = (name.strip() for name in said.get("schedulers", "").split(","))
     return Capabilities(tuple(name for name in names if name), said.get("default_scheduler"))
 
 
 def _value(result: InferResult, name: str) -> Any:
-    """Every output of ours holds one element: a Python number, truth value or bytes."""
+    """Each of our outputs has one element: a Python number, bool or bytes."""
     return result.as_numpy(name).item()

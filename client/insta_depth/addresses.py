@@ -1,4 +1,4 @@
-"""Where a gRPC address leads: to this machine, or by way of the proxy that the environment names.
+"""Whether a gRPC address is on this machine or goes through a proxy from the environment.
 
 gRPC takes a proxy from the environment for every address, loopback included, unless ``no_proxy`` lists it.
 """
@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from urllib.parse import unquote, urlsplit
 
 MESSAGE_BYTES_MAX = 64 * 2**20
-"""The most that one gRPC message carries, in either direction."""
+"""Maximum size of one gRPC message, in either direction."""
 
 ChannelOptions = tuple[tuple[str, int | str], ...]
 
 _PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
-"""In the order in which gRPC looks at them; it knows neither capitals nor ``all_proxy``."""
+"""In the order in which gRPC reads them; it ignores upper-case names and ``all_proxy``."""
 _BYPASS_VARIABLES = ("no_grpc_proxy", "no_proxy")
 
 _LOCAL_NAMES = re.compile(r"(.+\.)?localhost|localhost\.localdomain|ip6-localhost|ip6-loopback")
@@ -24,7 +24,7 @@ _SCHEME = re.compile(r"(?P<scheme>dns|ipv4|ipv6|unix|unix-abstract|vsock):(//[^/
 
 
 def channel_options(url: str) -> ChannelOptions:
-    """Return the options of a gRPC channel to ``url``: large messages, and no proxy on the way to this machine."""
+    """Return the options of a gRPC channel to ``url``: large messages, and no proxy for this machine."""
     sizes: ChannelOptions = (
         ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
         ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -33,13 +33,13 @@ def channel_options(url: str) -> ChannelOptions:
 
 
 def is_on_this_machine(url: str) -> bool:
-    """Whether every address of ``url``, in any of gRPC's notations, is a loopback one or a Unix socket."""
+    """Whether every address in ``url``, in any of gRPC's notations, is loopback or a Unix socket."""
     scheme, targets = _split(url)
     return scheme in ("unix", "unix-abstract", "vsock") or all(map(_is_loopback, map(_host, targets.split(","))))
 
 
 def proxy_in_the_way(url: str) -> str | None:
-    """Return a phrase about the proxy by which gRPC reaches ``url``, without credentials; None where it uses none."""
+    """Describe, without credentials, the proxy through which gRPC reaches ``url``; None if there is none."""
     variable = next((name for name in _PROXY_VARIABLES if os.environ.get(name)), None)
     if variable is None or is_on_this_machine(url):
         return None
@@ -53,9 +53,9 @@ def proxy_in_the_way(url: str) -> str | None:
 
 @contextmanager
 def without_proxies() -> Iterator[None]:
-    """Inside the block, the environment names no proxy: for code that looks at once and speaks to nobody.
+    """Hide the environment's proxies inside the block, for code that reads them but sends nothing.
 
-    httpx, for one, refuses to start where a SOCKS proxy is named and the package for it is not installed.
+    For example, httpx fails if a SOCKS proxy is set and its package is missing.
     """
     hidden = {name: text for name, text in os.environ.items() if re.fullmatch("(?i)(all|https?)_proxy", name)}
     for name in hidden:

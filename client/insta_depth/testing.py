@@ -19,7 +19,7 @@ PICTURE = b"\xff\xd8\xff\xe0 not a real picture \xff\xd9"
 class FakeTransport:
     """Answers every request with ``steps`` steps and ``picture``, or with ``error`` after the steps.
 
-    ``requests`` holds what was asked for; ``cancelled`` counts the requests that were given up in the middle.
+    ``requests`` records the requests; ``cancelled`` counts those that were cancelled midway.
     """
 
     picture: bytes = PICTURE

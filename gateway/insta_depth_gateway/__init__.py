@@ -1,4 +1,4 @@
-"""The documented HTTP API in front of Triton: a package of its own, on the client.
+"""The documented HTTP API in front of Triton, built on the client package.
 
-A request's way: `routes` → `reading` (its body) → `service` (credits, its turn, Triton) → `delivery` (the answer).
+Request flow: `routes` → `reading` (the body) → `service` (credits, queue, Triton) → `delivery` (the response).
 """

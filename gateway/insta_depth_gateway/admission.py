@@ -1,4 +1,4 @@
-"""Which requests are at work at Triton, which wait, and which are refused: the queue, and the rate limit of a key."""
+"""Admission: the queue in front of Triton, and the rate limit of each key."""
 
 import asyncio
 import math
@@ -16,32 +16,32 @@ from insta_depth_gateway.errors import Busy, RateLimited
 
 
 class AdmissionQueue:
-    """At most ``max_in_flight`` at work, at most ``max_waiting`` waiting, each for at most ``timeout_s``.
+    """At most ``max_in_flight`` requests in flight and ``max_waiting`` waiting, each for at most ``timeout_s``.
 
-    First come, first served. A queue belongs to the event loop in which it is first used.
+    First come, first served. Bound to the event loop in which it is first used.
     """
 
     def __init__(self, max_in_flight: int, max_waiting: int, timeout_s: float) -> None:
         self._max_in_flight, self._max_waiting, self._timeout_s = max_in_flight, max_waiting, timeout_s
         self._in_flight = 0
-        # True in a future is a slot, False is none in time.
+        # A future's result: True for a slot, False for a timeout.
         self._waiters: deque[asyncio.Future[bool]] = deque()
 
     @property
     def in_flight(self) -> int:
-        """How many hold a slot."""
+        """Requests that hold a slot."""
         return self._in_flight
 
     @property
     def waiting(self) -> int:
-        """How many wait for one."""
+        """Requests that wait for one."""
         return sum(not waiter.done() for waiter in self._waiters)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
         """Wait for a slot and hold it until the block ends.
 
-        Raises `Busy`: at once where the queue is full, else after ``timeout_s``.
+        Raises `Busy`: at once if the queue is full, else after ``timeout_s``.
         """
         if self._in_flight < self._max_in_flight:
             self._in_flight += 1
@@ -63,7 +63,7 @@ class AdmissionQueue:
         try:
             granted = await waiter
         except asyncio.CancelledError:
-            # The slot can have come in the tick of the cancellation: the next in the queue has to get it.
+            # The slot may have arrived in the same tick as the cancellation: pass it on to the next in the queue.
             if not waiter.cancelled() and waiter.result():
                 self._pass_on()
             raise
@@ -75,7 +75,7 @@ class AdmissionQueue:
             raise Busy(f"no slot within {self._timeout_s:g} s, which is the limit for waiting")
 
     def _pass_on(self) -> None:
-        """Give the released slot to the first that still waits; where none does, it is free.
+        """Give the released slot to the first request still waiting, if any.
 
         The slot is never free in between, so that no later request can take it.
         """
@@ -86,7 +86,7 @@ class AdmissionQueue:
 
 
 def _give(waiter: asyncio.Future[bool], granted: bool) -> bool:
-    """Wake the one who waits; False where it is too late for that."""
+    """Wake the waiting request; False if it no longer waits."""
     if waiter.done():
         return False
     waiter.set_result(granted)
@@ -96,7 +96,8 @@ def _give(waiter: asyncio.Future[bool], granted: bool) -> bool:
 class RateLimiter:
     """Counts the requests of each key in this process.
 
-    ``limit_per_minute`` is for keys without a limit of their own; 0 is none."""
+    ``limit_per_minute`` applies to keys without their own limit; 0: no limit.
+    """
 
     def __init__(self, limit_per_minute: int) -> None:
         self._limit = limit_per_minute

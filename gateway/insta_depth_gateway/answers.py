@@ -1,4 +1,4 @@
-"""Every answer that is not a picture: one body for all errors, and the headers that go with them."""
+"""Responses without a picture: one body for all errors, and their headers."""
 
 import logging
 from http import HTTPStatus
@@ -30,7 +30,7 @@ _SAID_INSTEAD = {
     "SERVER_UNAVAILABLE": "the server is starting or away; try again later",
 }
 _GONE = 499
-"""What the log says of a caller who left; nobody receives it."""
+"""Logged if the caller has disconnected; nobody receives it."""
 
 
 class ErrorBody(BaseModel):
@@ -41,14 +41,14 @@ class ErrorBody(BaseModel):
 
 
 class CreditsBody(BaseModel):
-    """What the key has left."""
+    """The key's balance."""
 
     credits: float = Field(description="Credits that can be spent.")
     free_credits: float = Field(0, alias="free-credits", description="Always 0: there are none here.")
 
 
 def known(error: Exception) -> GatewayError | InstaDepthError:
-    """Return ``error`` if it is one of ours; what is not goes into the log alone."""
+    """Return ``error`` if it is one of ours; else log it and return a general one."""
     if isinstance(error, GatewayError | InstaDepthError):
         return error
     logger.error("a request failed", exc_info=error)
@@ -56,7 +56,7 @@ def known(error: Exception) -> GatewayError | InstaDepthError:
 
 
 def body_of(error: Exception) -> dict[str, str]:
-    """Return the one body of all errors, without the words of ours that are for the operator; the log has those."""
+    """Return the error body, without what only concerns the operator, which is in the log."""
     mine = known(error)
     said = _SAID_INSTEAD.get(mine.code) if isinstance(mine, InstaDepthError) else None
     if said is not None:
@@ -65,7 +65,7 @@ def body_of(error: Exception) -> dict[str, str]:
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
-    """Return the answer for an error of a request, with the credits that a known key has left."""
+    """Return the response for a request's error, with a known key's balance."""
     if isinstance(error, ClientGone):
         return Response(status_code=_GONE)
     error = _routing_error(request, error) if isinstance(error, HTTPException) else error
@@ -99,6 +99,6 @@ async def _remaining(request: Request) -> dict[str, str]:
     service, secret = request.app.state.service, request.headers.get("x-api-key")
     try:
         balance = await service.balance(await service.authenticate(secret))
-    except Exception:  # an unknown key, or accounts that cannot be read: the answer goes out all the same
+    except Exception:  # an unknown key, or accounts that cannot be read: answer without the balance
         return {}
     return {"x-remaining-credits": str(balance)}

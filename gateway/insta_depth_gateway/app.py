@@ -1,4 +1,4 @@
-"""The gateway as an ASGI application: the API, and the page where it is wanted and installed."""
+"""The gateway as an ASGI application: the API, and the page if it is enabled and installed."""
 
 import asyncio
 import importlib.util
@@ -13,16 +13,16 @@ from insta_depth.addresses import without_proxies
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from insta_depth_gateway import documents
+from insta_depth_gateway import openapi
 from insta_depth_gateway.accounts.asynchronous import AsyncLedger
 from insta_depth_gateway.accounts.database import connect, migrate
 from insta_depth_gateway.accounts.ledger import Ledger
 from insta_depth_gateway.answers import answer_error
+from insta_depth_gateway.conventions import HttpConventions, with_cors
 from insta_depth_gateway.delivery import ClientGone
 from insta_depth_gateway.draining import Draining
 from insta_depth_gateway.errors import GatewayError
 from insta_depth_gateway.fetching import FetchLimits, PictureFetcher
-from insta_depth_gateway.manners import Manners, with_cors
 from insta_depth_gateway.observability import Metrics, Observer
 from insta_depth_gateway.reading import BodyReader
 from insta_depth_gateway.routes import api
@@ -38,12 +38,13 @@ _READABLE_PATHS = frozenset(route.path for route in _ROUTES if "GET" in (route.m
 
 
 def create_app(settings: Settings, stopping: asyncio.Event) -> ASGIApp:
-    """Return the application; who sets ``stopping`` ends the page's connections that would never end by themselves.
+    """Return the application.
 
-    Accounts are connected and their tables brought up to date here, so a database that cannot be used is known before
-    anything listens. Raises `DatabaseUrlError` and SQLAlchemy's errors.
+    Setting ``stopping`` ends the page's long-lived connections. This connects to the accounts and updates their
+    tables, so an unusable database is reported before anything listens. Raises `DatabaseUrlError` and SQLAlchemy's
+    errors.
     """
-    # What a power cut undoes is in the callers' favour: at worst a reservation, or that it was spent.
+    # A power cut can only undo in the callers' favour: at worst a reservation, or its spending.
     engine = connect(settings.database_url.get_secret_value(), survives_power_cut=False)
     migrate(engine)
     ledger = AsyncLedger(Ledger(engine, settings.lease_s), is_single_writer=engine.dialect.name == "sqlite")
@@ -57,25 +58,25 @@ def create_app(settings: Settings, stopping: asyncio.Event) -> ASGIApp:
     app.state.metrics = metrics
     app.state.bodies = BodyReader(settings.max_body_bytes, settings.max_buffered_bytes, settings.body_timeout_s)
     app.state.fetcher = _fetcher(settings)
-    polite = with_cors(Manners(app, _API_PATHS, _READABLE_PATHS), settings.allowed_origins)
-    return Observer(Draining(_with_page(polite, page) if page else polite), metrics, _API_PATHS)
+    served = with_cors(HttpConventions(app, _API_PATHS, _READABLE_PATHS), settings.allowed_origins)
+    return Observer(Draining(_with_page(served, page) if page else served), metrics, _API_PATHS)
 
 
 class _Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Add the schemas that FastAPI does not see."""
         document = super().openapi()
-        document["components"]["schemas"].update(documents.SCHEMAS)
+        document["components"]["schemas"].update(openapi.SCHEMAS)
         return document
 
 
 def create_api() -> FastAPI:
-    """Return the API alone, with nothing behind it: enough for its OpenAPI document."""
+    """Return the API without a service behind it: enough for its OpenAPI document."""
     app = _Api(
-        title=documents.TITLE,
-        description=documents.DESCRIPTION,
+        title=openapi.TITLE,
+        description=openapi.DESCRIPTION,
         version=__version__,
-        docs_url=None,  # its page loads scripts from elsewhere
+        docs_url=None,  # its page loads scripts from other sites
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -86,7 +87,7 @@ def create_api() -> FastAPI:
 
 
 def page_is_installed() -> bool:
-    """Whether the optional packages of the page are there."""
+    """Whether the page's optional packages are installed."""
     return importlib.util.find_spec("gradio") is not None
 
 
@@ -96,7 +97,7 @@ def _fetcher(settings: Settings) -> PictureFetcher | None:
 
 
 def _page(service: GenerationService, stopping: asyncio.Event) -> "Page":
-    with without_proxies():  # gradio makes an HTTP client as it is imported, for what the page has no use for
+    with without_proxies():  # importing gradio creates an HTTP client that the page does not use
         from insta_depth_gateway.page import UploadLimits, page_app
 
         uploads = UploadLimits(total_bytes=service.settings.page_upload_bytes)
@@ -125,7 +126,7 @@ def _lifespan(service: GenerationService, ledger: AsyncLedger, page: "Page | Non
 
 
 def _with_page(api: ASGIApp, page: "Page") -> ASGIApp:
-    """Leave the page's paths to the page."""
+    """Route the page's paths to the page."""
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
         is_page = scope["type"] == "http" and page.has(scope["path"])

@@ -1,4 +1,4 @@
-"""The body of a request: the documented attributes, the server's extensions, and what is wrong with a body."""
+"""The request body: the documented attributes, the server's extensions, and validation errors."""
 
 import reprlib
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ PICTURES = ("face_image", "pose_image")
 
 
 def _whole(value: Any) -> Any:
-    """JSON has one kind of number: 10.0 is 10."""
+    """JSON has one number type: 10.0 is 10."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -50,8 +50,8 @@ class GenerationBody(BaseModel):
     negative_prompt: str | None = Field(
         None, description="Prompts to exclude, eg. 'bad anatomy, bad hands, missing fingers'."
     )
-    face_image: Picture = Field(description="Face image: the person.")
-    pose_image: Picture = Field(description="Pose image: the pose that the person takes.")
+    face_image: Picture = Field(description="Picture of the person.")
+    pose_image: Picture = Field(description="Picture whose pose the person takes.")
     num_inference_steps: Whole = Field(10, ge=4, le=100, description="Number of denoising steps. Affects pricing.")
     guidance_scale: float = Field(3, ge=1, le=15, description="Scale for classifier-free guidance.")
     seed: Whole = Field(-1, ge=-1, le=MAX_SEED, description="Seed for image generation; -1 draws one.")
@@ -61,10 +61,11 @@ class GenerationBody(BaseModel):
     identitynet_scale: Scale | None = Field(None, description="Extension: weight of the face's keypoints.")
     depth_scale: Scale | None = Field(None, description="Extension: weight of the pose picture's depth.")
     scheduler: str | None = Field(
-        None, description="Extension: how noise is taken away, eg. 'euler'. Which there are depends on the checkpoint."
+        None,
+        description="Extension: sampler of the denoising steps, eg. 'euler'; the checkpoint says which there are.",
     )
     enhance_face_region: Flag | None = Field(
-        None, description="Extension: whether the face acts inside the pose's face box only."
+        None, description="Extension: let the face act inside the pose's face box only."
     )
     pose_without_face: Literal["error", "depth_only"] | None = Field(
         None, description="Extension: what to do where the pose picture shows no face."
@@ -72,14 +73,14 @@ class GenerationBody(BaseModel):
     max_side: Side | None = Field(
         None, description="Extension: longer side of the picture, from half the server's own up to it."
     )
-    output_format: Literal["jpeg", "png", "webp"] | None = Field(None, description="Extension: the file's format.")
+    output_format: Literal["jpeg", "png", "webp"] | None = Field(None, description="Extension: format of the file.")
     output_quality: Quality | None = Field(None, description="Extension: quality of a jpeg or webp file.")
     preview: Flag | None = Field(None, description="Extension: a small picture with each step; streams only.")
 
     @model_validator(mode="before")
     @classmethod
     def _is_given(cls, fields: Any) -> Any:
-        """Stop at the first unknown field: pydantic alone would complain of each of a million. Null is left out."""
+        """Stop at the first unknown field: pydantic would report each of a million. Drop null values."""
         unknown = (
             next((name for name in fields if name not in cls.model_fields), None) if isinstance(fields, dict) else None
         )
@@ -92,12 +93,12 @@ class GenerationBody(BaseModel):
         )
 
     def attributes(self) -> dict[str, Any]:
-        """Return what the client is asked for; what is left out gets the server's default."""
+        """Return the attributes for the client; those left out get the server's default."""
         return self.model_dump(exclude={"base64"}, exclude_none=True)
 
 
 def from_json(content: bytes) -> GenerationBody:
-    """Return the body that JSON text holds. Raises `BadRequest`."""
+    """Parse JSON text. Raises `BadRequest`."""
     if content.startswith(_UTF16_MARKS) or b"\0" in content[:4]:
         raise BadRequest("body: is JSON in UTF-16 or UTF-32; it has to be UTF-8")
     try:
@@ -107,9 +108,9 @@ def from_json(content: bytes) -> GenerationBody:
 
 
 def from_form(fields: Mapping[str, str | bytes]) -> GenerationBody:
-    """Return the body that a form holds, whose values are text and picture files. Raises `BadRequest`.
+    """Parse a form, whose values are text and picture files.
 
-    A browser sends the fields that nobody filled in, too: an attribute that may be left out then is.
+    Raises `BadRequest`. Browsers also send empty fields: an empty optional attribute counts as left out.
     """
     optional = {name for name, about in GenerationBody.model_fields.items() if not about.is_required()}
     given = {name: value for name, value in fields.items() if value.strip() or name not in optional}
@@ -136,7 +137,7 @@ _WRONG = {
 
 
 def _refusal(error: ValidationError) -> BadRequest:
-    """Return the first thing that is wrong, with its field, value and limit."""
+    """Return the first validation error, with its field, value and limit."""
     problem = error.errors(include_url=False)[0]
     if problem["type"] == "json_invalid":
         return BadRequest(f"body: {problem['msg'][0].lower()}{problem['msg'][1:]}")

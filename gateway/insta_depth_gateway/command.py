@@ -23,7 +23,7 @@ def add_gateway(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace, _connect: object) -> None:
-    # Imported here: `insta-depth generate` adds this command too, and need not load a web server.
+    # Imported late: `insta-depth generate` registers this command too, and must not load a web server.
     from insta_depth_gateway.serving import serve
     from insta_depth_gateway.settings import SettingError
 

@@ -1,7 +1,7 @@
-"""Sending a picture or a stream of events to a caller who may leave at any time.
+"""Sending a picture or a stream of events to a caller who may disconnect at any time.
 
-`GenerationService.stream` spends the price when it is resumed after the picture and returns it when it is closed
-before. So what is here resumes it after the last byte was handed over, and closes it when the caller has gone.
+`GenerationService.stream` spends the price when it is resumed after the picture, and returns it when it is closed
+before that. So the classes here resume it after sending the last byte, and close it if the caller disconnects.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ T = TypeVar("T")
 Events = AsyncGenerator[Progress | Picture, None]
 
 PING_S = 15.0
-"""A stream says something at least so often, so that no proxy takes it for dead."""
+"""Maximum time between two messages of a stream, so that proxies keep it open."""
 
 
 class ClientGone(Exception):
@@ -49,7 +49,7 @@ async def _disconnect(receive: Receive) -> None:
 
 
 async def last_of(events: Events) -> Picture:
-    """Pass over the progress and return the picture; the stream waits there, its price not yet spent."""
+    """Skip the progress and return the picture; the stream is suspended there, with its price not yet spent."""
     async for event in events:
         if isinstance(event, Picture):
             return event
@@ -57,21 +57,21 @@ async def last_of(events: Events) -> Picture:
 
 
 class PictureAnswer(Response):
-    """The picture; ``events`` is resumed once it is sent."""
+    """A picture response; ``events`` is resumed once the picture is sent."""
 
     def __init__(self, content: bytes, media_type: str, headers: Mapping[str, str], events: Events) -> None:
         super().__init__(content, media_type=media_type, headers=headers)
         self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, then have it paid for."""
+        """Send the picture, then spend its price."""
         async with aclosing(self._events):
             await super().__call__(scope, receive, send)
             await anext(self._events, None)
 
 
 class EventAnswer(Response):
-    """Server-sent events: ``first`` and whatever follows it in ``events``, or the error that it ends with."""
+    """Server-sent events: ``first`` and the rest of ``events``, or the error that ends them."""
 
     media_type = "text/event-stream"
 
@@ -88,7 +88,7 @@ class EventAnswer(Response):
         self._first, self._events, self._on_error, self._ping_s = first, events, on_error, ping_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send events as they come, until the last or until the caller has gone."""
+        """Send events as they arrive, until the last one or until the caller disconnects."""
         async with aclosing(self._events):
             try:
                 await unless_gone(receive, self._send_all(send))
@@ -107,7 +107,7 @@ class EventAnswer(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _next(self, send: Send) -> Progress | Picture | None:
-        """Return the stream's next event, or None at its end; say something while it takes long."""
+        """Return the stream's next event, or None at its end; send keep-alives meanwhile."""
         coming = asyncio.ensure_future(anext(self._events, None))
         try:
             while not (await asyncio.wait({coming}, timeout=self._ping_s))[0]:

@@ -1,7 +1,7 @@
-"""Answering a request whose body was not read to its end.
+"""Responding to a request whose body was not read to its end.
 
-Most clients read no answer before they have sent everything, and one whose connection is closed meanwhile never sees
-it. So the rest of the body is read and dropped first, within limits; beyond them the connection is closed.
+Most clients read no response before they have sent the whole body; if the connection is closed meanwhile, they never
+see it. So the rest of the body is read and dropped first, within limits; beyond them the connection is closed.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ class Draining:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request pass; see to the rest of its body before the answer's first byte."""
+        """Pass the request on, and drain its body before the response's first byte."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -37,7 +37,7 @@ class Draining:
 
 
 class _Body:
-    """The body of one request as it comes in."""
+    """The incoming body of one request."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
@@ -45,14 +45,14 @@ class _Body:
         self._is_over = False
 
     async def receive(self) -> Message:
-        self._waits_for_leave = False  # asking for the body gives the client leave to send it
+        self._waits_for_leave = False  # asking for the body makes the server send "100 Continue"
         message = await self._receive()
         if message["type"] == "http.disconnect" or not message.get("more_body", False):
             self._is_over = True
         return message
 
     async def is_read_to_the_end(self) -> bool:
-        """Drop what is left of it; False where that is too much, or has not been sent yet."""
+        """Drop the rest; False if it is too much or has not been sent yet."""
         if self._is_over or self._waits_for_leave:
             return self._is_over
         try:

@@ -1,4 +1,4 @@
-"""What the gateway answers where there is no picture, and the one table from error codes to HTTP statuses.
+"""The gateway's errors, and the table from error codes to HTTP statuses.
 
 The server's and the client's errors are `insta_depth.InstaDepthError`; those below are the gateway's own.
 """
@@ -23,7 +23,7 @@ class BadRequest(GatewayError):
 
 
 class BodyTooSlow(BadRequest):
-    """The body did not arrive in time; there is no waiting for the rest of it."""
+    """The body did not arrive in time."""
 
 
 class BodyTooLarge(GatewayError):
@@ -45,7 +45,7 @@ class NotFound(GatewayError):
 
 
 class MethodNotAllowed(GatewayError):
-    """The path does not take this method; ``allow`` names those that it takes."""
+    """The path does not accept this method; ``allow`` lists those that it accepts."""
 
     code = "METHOD_NOT_ALLOWED"
     allow = ""
@@ -61,7 +61,7 @@ class NotEnoughCredits(GatewayError):
 
 
 class RateLimited(GatewayError):
-    """The key sent more requests than it may in a minute; ``retry_after_s`` says when the next is taken."""
+    """The key exceeded its requests per minute; ``retry_after_s`` says when the next one is accepted."""
 
     code = "RATE_LIMITED"
 
@@ -71,7 +71,7 @@ class RateLimited(GatewayError):
 
 
 class Busy(GatewayError):
-    """The line of waiting requests is full, or a request's turn did not come in time."""
+    """The queue is full, or the request did not get a slot in time."""
 
     code = "OVERLOADED"
 
@@ -99,4 +99,4 @@ STATUS_BY_CODE = {
     "DEADLINE_EXCEEDED": 503,
     "CANCELLED": 503,
 }
-"""``CANCELLED`` is a server that stops: a caller who cancels has gone and reads no status."""
+"""``CANCELLED`` means that the server stops: a caller who cancels reads no status."""

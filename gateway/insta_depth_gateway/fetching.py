@@ -1,7 +1,7 @@
-"""Fetching a picture from an https URL that a caller gave, without becoming the caller's way into our network.
+"""Fetching a picture from a caller's https URL, without giving the caller access to our network (SSRF).
 
-A name can resolve to one address when it is looked at and to another when it is connected to, so the address is
-checked where the socket is made, for every connection. What a redirect points to is checked like the caller's URL.
+A name may resolve to another address on a second look-up, so the address is checked where the socket is created, for
+every connection. Redirects are checked like the caller's URL.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LONGEST_URL, _LONGEST_SHOWN = 2048, 100
 _CHUNK_BYTES = 2**16
-# A compressed answer could be far larger than what is counted; pictures are compressed already.
+# A compressed response could be far larger than the bytes counted; pictures are compressed already.
 _HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "insta-depth-gateway"}
 
 
 @dataclass(frozen=True)
 class FetchLimits:
-    """What a picture may cost: its bytes, the seconds for all of it, redirects included, and how many those are."""
+    """Limits for one picture: bytes, total seconds including redirects, and number of redirects."""
 
     max_bytes: int
     timeout_s: float
@@ -39,27 +39,28 @@ class FetchLimits:
 
 
 def is_public(address: Address) -> bool:
-    """Whether the address is a host's on the internet, and so are the IPv4 addresses that it stands for."""
+    """Whether the address, and each IPv4 address embedded in it, is a public host's."""
     if isinstance(address, ipaddress.IPv4Address):
         return address.is_global and not address.is_multicast
     if address.ipv4_mapped:
         return is_public(address.ipv4_mapped)
     if not all(map(is_public, _embedded(address))):
         return False
-    # Outside of these two, is_global takes addresses for public that are of no use or a site's own (::7f00:1, fec0::1).
+    # Outside these two, is_global calls addresses public that are unusable or site-local (::7f00:1, fec0::1).
     return address.is_global and (address in _GLOBAL_UNICAST or address in _NAT64)
 
 
 def _embedded(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
-    """The IPv4 addresses to which 6to4, Teredo and NAT64 would carry what is sent to this one."""
+    """The IPv4 addresses to which 6to4, Teredo and NAT64 would forward."""
     translated = [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)] if address in _NAT64 else []
     return [*translated, *([address.sixtofour] if address.sixtofour else []), *(address.teredo or ())]
 
 
 class PictureFetcher:
-    """Fetches pictures over https. Belongs to the event loop in which it is first used.
+    """Fetches pictures over https.
 
-    ``allowed`` says which addresses may be connected to; ``port``, ``ssl_context`` and ``resolver`` are for tests.
+    Bound to the event loop in which it is first used. ``allowed`` decides which addresses may be connected to;
+    ``port``, ``ssl_context`` and ``resolver`` are for tests.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class PictureFetcher:
         self._opened: aiohttp.ClientSession | None = None
 
     async def fetch(self, field: str, url: str) -> bytes:
-        """Return what lies at ``url``. Raises `BadRequest` or `BodyTooLarge`, whose message names ``field``."""
+        """Return the content of ``url``. Raises `BadRequest` or `BodyTooLarge`, whose message names ``field``."""
         target = _parse(field, url)
         try:
             return await asyncio.wait_for(self._follow(target), self._limits.timeout_s)
@@ -86,11 +87,11 @@ class PictureFetcher:
             refused = error
         except (aiohttp.ClientError, UnicodeError) as error:
             refused = _Refused(_reason(error))
-        # Without the cause: its text has the addresses that a name resolves to.
+        # Drop the cause: its text contains the addresses that the name resolves to.
         raise refused.kind(f"{field}: {_shown(target)} {refused.reason}") from None
 
     async def close(self) -> None:
-        """Give up the fetches that still run."""
+        """Cancel the running fetches."""
         if self._opened is not None:
             await self._opened.close()
 
@@ -145,12 +146,12 @@ class PictureFetcher:
         return self._opened
 
     def _make_socket(self, info: AddressInfo) -> socket.socket:
-        """Make the socket for one connection, once its address is known, whether resolved or as the URL has it."""
+        """Create the socket for one connection; its address comes from the resolver or from the URL."""
         family, kind, protocol, _, address = info
         try:
             is_allowed = self._allowed(ipaddress.ip_address(str(address[0])))
         except ValueError:
-            # Some versions of aiohttp pass on 127.1 and the like, which the system would take for an address.
+            # Some versions of aiohttp pass on 127.1 and the like, which the system would accept as an address.
             is_allowed = False
         if not is_allowed:
             raise _AddressRefused("the address is refused")
@@ -166,7 +167,7 @@ class _Refused(Exception):
 
 
 class _AddressRefused(OSError):
-    """No socket is made for this address. An OSError, because aiohttp then tries the name's next address."""
+    """The address is not allowed. An OSError, so that aiohttp tries the name's next address."""
 
 
 def _parse(field: str, url: str) -> URL:
@@ -193,7 +194,7 @@ def _redirected(url: URL, response: aiohttp.ClientResponse) -> URL:
 
 
 def _shown(url: URL) -> str:
-    """The URL without credentials, query and fragment, which may be secrets."""
+    """The URL without credentials, query and fragment, which may be secret."""
     bare = str(url.with_user(None).with_query(None).with_fragment(None)) if url.host else f"{url.scheme}:"
     return bare if len(bare) <= _LONGEST_SHOWN else f"{bare[:_LONGEST_SHOWN]}…"
 

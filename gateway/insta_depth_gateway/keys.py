@@ -1,4 +1,4 @@
-"""The `insta-depth keys` commands: make, list, fill and revoke the gateway's keys."""
+"""The `insta-depth keys` commands: create, list, top up and revoke the gateway's keys."""
 
 import argparse
 import json
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 DATABASE_URL_VARIABLE = "INSTA_DEPTH_GATEWAY_DATABASE_URL"
 
 _SHOWN_OF_UNKNOWN = 12
-"""How much is shown of a key that is not known: who mistakes the secret for a name must not read it in a log."""
+"""How much of an unknown key is shown: a secret given by mistake must not end up in a log."""
 _UNLIMITED_WIDTH = 1000
 _DAY_LENGTH = len("2026-01-31")
 
 
 def add_keys(commands: Any) -> None:
-    """Add `keys` and its commands."""
+    """Add `keys` and its subcommands."""
     about = "make, list, fill and revoke the gateway's keys"
     keys = commands.add_parser("keys", help=about, description=f"{about.capitalize()}.", allow_abbrev=False)
     actions = keys.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -118,7 +118,7 @@ def _ledger(arguments: argparse.Namespace) -> Iterator["Ledger"]:
     except KeyNotFound as error:
         raise InvalidInput(f"key: no key has the name or prefix {_cut(error.args[0])}") from None
     except (SQLAlchemyError, CommandError) as error:
-        # Without its parameters, and the URL without those that may have a password.
+        # Omit the parameters, and the URL's query, which may contain a password.
         where = engine.url.set(query={}).render_as_string()
         raise ServerUnavailable(f"the database {where} cannot be used: {_reason(error)}") from None
     finally:
@@ -126,7 +126,7 @@ def _ledger(arguments: argparse.Namespace) -> Iterator["Ledger"]:
 
 
 def _reason(error: Exception) -> str:
-    """Return the driver's words in one line."""
+    """Return the driver's message in one line."""
     words = str(getattr(error, "orig", None) or error)
     return " ".join(words.split())
 
@@ -164,7 +164,7 @@ def _print_table(summaries: "list[AccountSummary]") -> None:
         table.add_column(title)
     for summary in summaries:
         table.add_row(*(Text(cell) for cell in _cells(summary)))
-    # As wide as it is: figures cut to fit a terminal would be wrong figures.
+    # Full width: truncated figures would be wrong.
     Console(width=_UNLIMITED_WIDTH).print(table)
 
 

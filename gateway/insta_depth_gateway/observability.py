@@ -1,4 +1,4 @@
-"""What is told of the requests: an id and a line in the log for each, and metrics for Prometheus."""
+"""A request id and a log line for each request, and metrics for Prometheus."""
 
 import logging
 import logging.config
@@ -25,7 +25,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 
 
 class Metrics:
-    """One application's metrics, in a registry of their own. Times are in seconds, as Prometheus wants them."""
+    """One application's metrics, in their own registry. Times are in seconds, as Prometheus recommends."""
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
@@ -44,26 +44,26 @@ class Metrics:
         self._waiting = Gauge(f"{name}_waiting", "Requests that wait for a turn.", registry=registry)
 
     def watch(self, in_flight: Callable[[], int], waiting: Callable[[], int]) -> None:
-        """Ask these for the gauges' values."""
+        """Read the gauges' values from these."""
         self._in_flight.set_function(in_flight)
         self._waiting.set_function(waiting)
 
     def answered(self, path: str, status: int, seconds: float) -> None:
-        """Count an answer."""
+        """Count a response."""
         self._requests.labels(path, status).inc()
         self._duration.labels(path).observe(seconds)
 
     def generated(self, queue_ms: float, generation_ms: float) -> None:
-        """Note the times of a finished picture."""
+        """Record the times of a finished picture."""
         self._queue.observe(queue_ms / 1000)
         self._generation.observe(generation_ms / 1000)
 
     def spent(self, credits: Decimal) -> None:
-        """Add to the credits spent."""
+        """Count spent credits."""
         self._spent.inc(float(credits))
 
     def returned(self, count: int) -> None:
-        """Add to the reservations that expired."""
+        """Count expired reservations."""
         self._returned.inc(count)
 
 
@@ -76,7 +76,7 @@ class Observer:
         self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request pass and note what came of it."""
+        """Pass the request on, and log and count its outcome."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -105,7 +105,8 @@ class Observer:
             "key": state.get("key"),
             "code": state.get("code"),
         }
-        is_noted = path.startswith("/v1/") or seen.status >= 400  # probes and the page's parts would drown the rest
+        # Health probes and the page's assets would flood the log.
+        is_noted = path.startswith("/v1/") or seen.status >= 400
         logger.log(
             logging.INFO if is_noted else logging.DEBUG,
             "request",
@@ -114,7 +115,7 @@ class Observer:
 
 
 class _Seen:
-    """What goes by of one request."""
+    """What is observed of one request."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         given = Headers(scope=scope).get("x-request-id", "")
@@ -131,7 +132,7 @@ class _Seen:
 
 
 class _Fields(logging.Filter):
-    """Adds the request's id, and drops the message's twin for terminals that uvicorn attaches."""
+    """Adds the request's id, and drops uvicorn's coloured copy of the message."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if current := request_id.get():
@@ -141,7 +142,7 @@ class _Fields(logging.Filter):
 
 
 def configure_logs(level: str) -> None:
-    """Write a JSON object a line to standard error. uvicorn's access log is off: ours has the request's id."""
+    """Log JSON lines to standard error. uvicorn's access log is off: ours has the request's id."""
     logging.config.dictConfig(
         {
             "version": 1,

@@ -16,12 +16,12 @@ from insta_depth_gateway.errors import BadRequest, BodyTooLarge, BodyTooSlow, Bu
 JSON, FORM = "application/json", "multipart/form-data"
 
 _BIG_BYTES = 2**20
-"""A body from here on is parsed in a thread, so that nobody else waits for it."""
+"""Larger bodies are parsed in a thread, so that no other request waits."""
 
 
 @dataclass
 class BodyReader:
-    """``max_buffered_bytes``: of all bodies that are held at once; each counts until its request is over."""
+    """``max_buffered_bytes``: of all bodies in memory; each counts until its request is done."""
 
     max_body_bytes: int
     max_buffered_bytes: int
@@ -60,7 +60,7 @@ class BodyReader:
             raise BadRequest("body: ended before its end") from None
 
     def _check_length(self, request: Request) -> None:
-        """Refuse by the header alone what would be refused in its middle."""
+        """Reject a body that is too large by its header alone."""
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > self.max_body_bytes:
             raise self._too_large(int(length))
@@ -79,7 +79,7 @@ class BodyReader:
 
 
 class _Held:
-    """What one request adds to the bytes that its reader counts."""
+    """The bytes of one request that its reader counts."""
 
     def __init__(self, reader: BodyReader) -> None:
         self._reader = reader

@@ -8,7 +8,7 @@ from fastapi.security import APIKeyHeader
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
-from insta_depth_gateway import documents
+from insta_depth_gateway import openapi
 from insta_depth_gateway.accounts.ledger import Account
 from insta_depth_gateway.answers import body_of
 from insta_depth_gateway.body import PICTURES, GenerationBody
@@ -24,18 +24,18 @@ _key = APIKeyHeader(name="x-api-key", auto_error=False, description="As `insta-d
 
 
 async def _caller(request: Request, secret: Annotated[str | None, Security(_key)]) -> Account:
-    """Return who calls, before anything else of the request is read."""
+    """Authenticate before anything else of the request is read."""
     account = await request.app.state.service.authenticate(secret)
     request.state.key = account.name
     return account
 
 
 async def _paced_caller(request: Request, account: Annotated[Account, Depends(_caller)]) -> Account:
-    await request.app.state.service.check_pace(account)
+    await request.app.state.service.check_rate(account)
     return account
 
 
-@api.post("/v1/insta-depth", **documents.GENERATE)
+@api.post("/v1/insta-depth", **openapi.GENERATE)
 async def generate(request: Request, account: Annotated[Account, Depends(_paced_caller)]) -> Response:
     """Make a picture of the face's person in the pose, as the prompt says."""
     async with request.app.state.bodies.read(request) as body:
@@ -43,9 +43,9 @@ async def generate(request: Request, account: Annotated[Account, Depends(_paced_
         return _picture_answer(picture, body.base64, events)
 
 
-@api.post("/v1/insta-depth/stream", **documents.STREAM)
+@api.post("/v1/insta-depth/stream", **openapi.STREAM)
 async def stream(request: Request, account: Annotated[Account, Depends(_paced_caller)]) -> Response:
-    """Make a picture and tell of every step on the way, as server-sent events."""
+    """Make a picture and report every step, as server-sent events."""
     async with request.app.state.bodies.read(request) as body:
         first, events = await _started(request, account, body, anext)
         price = request.app.state.service.price(body.num_inference_steps)
@@ -56,7 +56,7 @@ async def stream(request: Request, account: Annotated[Account, Depends(_paced_ca
 async def _started(
     request: Request, account: Account, body: GenerationBody, until: Callable[[Events], Awaitable[T]]
 ) -> tuple[T, Events]:
-    """Begin the work and return what ``until`` waits for, and the stream; give up where the caller leaves."""
+    """Start the request; return the stream and the result of ``until``. Cancel if the caller disconnects."""
     events = request.app.state.service.stream(account, await _attributes(request, body))
     try:
         return await unless_gone(request.receive, until(events)), events
@@ -65,34 +65,34 @@ async def _started(
         raise
 
 
-@api.get("/v1/get-user-credits", **documents.CREDITS)
+@api.get("/v1/get-user-credits", **openapi.CREDITS)
 async def get_user_credits(request: Request, account: Annotated[Account, Depends(_caller)]) -> Response:
     """Tell what the key has left."""
     balance = await request.app.state.service.balance(account)
     return JSONResponse({"credits": float(balance), "free-credits": 0}, headers={"x-remaining-credits": str(balance)})
 
 
-@api.get("/healthz", **documents.HEALTH)
+@api.get("/healthz", **openapi.HEALTH)
 async def healthz() -> Response:
     """Say that the gateway runs."""
     return JSONResponse({"status": "ok"})
 
 
-@api.get("/readyz", **documents.READY)
+@api.get("/readyz", **openapi.READY)
 async def readyz(request: Request) -> Response:
-    """Say whether requests can be served: accounts can be read and Triton has our models."""
+    """Say whether requests can be served: the accounts are readable and Triton has our models."""
     await request.app.state.service.check_ready()
     return JSONResponse({"status": "ready"})
 
 
-@api.get("/metrics", **documents.METRICS)
+@api.get("/metrics", **openapi.METRICS)
 async def metrics(request: Request) -> Response:
     """Tell Prometheus."""
     return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _attributes(request: Request, body: GenerationBody) -> dict[str, Any]:
-    """Return what the client is asked for, with pictures that were given by URL fetched."""
+    """Return the attributes for the client; fetch pictures given by URL."""
     attributes = body.attributes()
     for name in PICTURES:
         if attributes[name][:64].lstrip()[:8].lower().startswith((b"https:", b"http:")):

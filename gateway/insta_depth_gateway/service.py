@@ -1,4 +1,4 @@
-"""A picture for credits: reserve, wait for a turn, generate, and spend once the picture is delivered."""
+"""A picture for credits: reserve, wait in the queue, generate, and spend once the picture is delivered."""
 
 import asyncio
 import logging
@@ -36,12 +36,12 @@ _DEFAULT_STEPS: int = GenerationBody.model_fields["num_inference_steps"].default
 _FULL_RETRY_S = 0.25
 _OFFERS, _OFFERS_S = "capabilities", 30.0
 _KNOWN_MAX, _KNOWN_S = 1024, 1.0
-"""A key is looked up once a second at most. Spending its credits always asks the database, so a revoked one cannot."""
+"""Keys are cached for a second. Reserving credits always asks the database, so a revoked key cannot."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """The end of a stream. ``cost`` and ``remaining`` in credits; times in milliseconds."""
+    """The last event of a stream. ``cost`` and ``remaining`` in credits; times in milliseconds."""
 
     generation: Generation
     cost: Decimal
@@ -51,7 +51,7 @@ class Picture:
 
 
 class GenerationService:
-    """What the endpoints and the page share; everything about pictures is the server's business."""
+    """The logic shared by the endpoints and the page; pictures are validated by the server."""
 
     def __init__(self, settings: Settings, ledger: AsyncLedger, client: AsyncInstaDepth, metrics: Metrics) -> None:
         self.settings = settings
@@ -65,7 +65,7 @@ class GenerationService:
         self._settling: set[asyncio.Task[bool]] = set()
 
     async def authenticate(self, secret: str | None) -> Account:
-        """Return the account of a secret, which may have been revoked a moment ago. Raises `Unauthorized`."""
+        """Return the account of a secret, which may have been revoked within the last second. Raises `Unauthorized`."""
         if not secret:
             raise Unauthorized("x-api-key: the header is missing")
         if known := self._known.get(secret):
@@ -76,12 +76,12 @@ class GenerationService:
         self._known[secret] = account
         return account
 
-    async def check_pace(self, account: Account) -> None:
+    async def check_rate(self, account: Account) -> None:
         """Count one request of the account. Raises `RateLimited`."""
         await self._rate_limiter.check(account)
 
     def price(self, num_inference_steps: int | None) -> Decimal:
-        """Return what a picture of so many steps costs, in credits."""
+        """Return the price of a picture with so many steps, in credits."""
         steps = _DEFAULT_STEPS if num_inference_steps is None else num_inference_steps
         return without_zeros(self.settings.price_base + self.settings.price_per_step * steps)
 
@@ -91,7 +91,7 @@ class GenerationService:
         Resumed after the picture, it spends the price; closed before that, it cancels the work and returns the price.
         Raises an `InstaDepthError` or a `GatewayError`.
         """
-        GenerationRequest(**attributes)  # what cannot be sent is refused before anything is held
+        GenerationRequest(**attributes)  # reject what cannot be sent before credits are reserved
         price = self.price(attributes.get("num_inference_steps"))
         async with self._held(account, price) as hold:
             times = _Times()
@@ -101,17 +101,19 @@ class GenerationService:
                         yield event
             times.done_s = time.monotonic()
             self._metrics.generated(times.queue_ms, times.generation_ms)
+            # A gateway without processor time may have lost the reservation to another one's clean-up.
+            await self._accounts.run(self._accounts.ledger.confirm, account, price, hold.id)
             yield Picture(_finished(event), price, hold.remaining, times.queue_ms, times.generation_ms)
             hold.is_delivered = True
 
     async def check_ready(self) -> None:
-        """Ask for a sign of life of accounts and Triton. Raises `AccountsUnavailable`, `ServerUnavailable`."""
+        """Check that the accounts and Triton answer. Raises `AccountsUnavailable`, `ServerUnavailable`."""
         await self._accounts.run(self._accounts.ledger.ping)
         if not (await self._client.status()).ready:
             raise ServerUnavailable("Triton has not loaded our models yet")
 
     async def capabilities(self) -> Capabilities:
-        """Return what the served checkpoint offers; nothing where Triton is away. Triton is asked twice a minute."""
+        """Return what the served checkpoint offers; nothing if Triton is down. Cached for half a minute."""
         if _OFFERS not in self._offers:
             try:
                 self._offers[_OFFERS] = await self._client.capabilities()
@@ -120,29 +122,29 @@ class GenerationService:
         return self._offers[_OFFERS]
 
     async def balance(self, account: Account) -> Decimal:
-        """Return what the account has left."""
+        """Return the account's balance."""
         return await self._accounts.run(self._accounts.ledger.balance, account)
 
     async def keep_leases(self) -> None:
-        """Until cancelled, move on the deadlines of what is held here and return what others left behind."""
+        """Until cancelled, extend the deadlines of our reservations and return expired ones."""
         ledger = self._accounts.ledger
         while True:
             try:
                 await self._accounts.run(ledger.renew)
                 returned = await self._accounts.run(ledger.return_expired)
                 self._metrics.returned(returned)
-            except Exception:  # a database that is away for a while must not end the renewing
+            except Exception:  # a temporary database failure must not end the renewing
                 logger.exception("leases were not renewed")
             await asyncio.sleep(self.settings.lease_s / 4)
 
     async def close(self) -> None:
-        """Wait until every reservation of a finished request is spent or returned, and leave Triton."""
+        """Wait until every reservation of a finished request is spent or returned, and disconnect from Triton."""
         if self._settling:
             await asyncio.wait(self._settling)
         await self._client.close()
 
     async def _events(self, attributes: dict[str, Any], times: "_Times") -> AsyncGenerator[Progress | Generation, None]:
-        """Ask Triton; where other gateways fill it, ask again until this request's time in the queue is over."""
+        """Ask Triton. If other gateways fill it, retry until this request's queue timeout."""
         give_up_s = time.monotonic() + self.settings.queue_timeout_s
         while True:
             times.asked_s = time.monotonic()
@@ -181,7 +183,7 @@ class GenerationService:
         return is_closed
 
     async def _finish(self, settling: Coroutine[Any, Any, bool]) -> None:
-        """Run to the end, whatever happens to the request's own task."""
+        """Run to completion even if the request's own task is cancelled."""
         task = asyncio.create_task(settling)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
@@ -190,11 +192,11 @@ class GenerationService:
 
 @dataclass
 class _Times:
-    """A request's way, in seconds of the monotonic clock."""
+    """The times of a request, in seconds of the monotonic clock."""
 
     reserved_s: float = field(default_factory=time.monotonic)
     asked_s: float = 0.0
-    """When Triton was asked, the last time if it was full at first."""
+    """When Triton was asked, for the last time if it was full before."""
     done_s: float = 0.0
 
     @property

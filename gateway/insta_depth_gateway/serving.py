@@ -19,13 +19,14 @@ from insta_depth_gateway.observability import configure_logs
 from insta_depth_gateway.settings import PREFIX, SettingError, Settings, read_settings
 
 _KEEP_ALIVE_S = 75
-"""Longer than proxies keep a connection (60 s), so that it is they who close it, never with a request on its way."""
+"""Longer than proxies keep a connection (60 s), so that the proxy closes it and no request is lost."""
 
 
 def serve(**given: Any) -> None:
-    """Serve until a signal, then finish what is in flight. ``given`` settings precede those of the environment.
+    """Serve until a signal, then finish the requests in flight.
 
-    Raises `SettingError` where a setting, or the database that it names, cannot be used.
+    ``given`` settings override the environment. Raises `SettingError` if a setting, or the database that it names,
+    is unusable.
     """
     settings = read_settings(**given)
     configure_logs(settings.log_level)
@@ -39,7 +40,7 @@ def serve(**given: Any) -> None:
         raise SettingError(f"{PREFIX}DATABASE_URL: the database cannot be used: {reason}") from None
     _greet(settings)
     for each in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn has its own handlers while it runs and, stopped, sends itself the signal that stopped it.
+        # uvicorn has its own handlers while it runs; after stopping it raises the signal again.
         signal.signal(each, lambda *_: None)
     config = uvicorn.Config(
         app,
@@ -58,7 +59,7 @@ def serve(**given: Any) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says when it is asked to stop: uvicorn alone tells the application only once every connection has ended."""
+    """Sets an event when it is asked to stop: uvicorn tells the application only after the last connection."""
 
     def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)
@@ -70,7 +71,7 @@ class _Server(uvicorn.Server):
 
 
 def _greet(settings: Settings) -> None:
-    """Tell a person at a terminal where things are; a machine reads the log."""
+    """Print the addresses on a terminal; elsewhere the log has them."""
     if not sys.stderr.isatty():
         return
     say, host = Console(stderr=True).print, f"[{settings.host}]" if ":" in settings.host else settings.host

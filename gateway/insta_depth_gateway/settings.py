@@ -1,4 +1,4 @@
-"""What whoever runs the gateway may set, read from the environment once, when it starts."""
+"""The gateway's settings, read from the environment once, at start."""
 
 import os
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ Credits = Annotated[Decimal, Field(ge=0, decimal_places=3, max_digits=12)]
 
 
 class SettingError(ValueError):
-    """A variable of the environment cannot be used; the message starts with its name."""
+    """A variable of the environment is invalid; the message starts with its name."""
 
 
 class Settings(BaseSettings):
@@ -72,9 +72,9 @@ class Settings(BaseSettings):
 
 
 def read_settings(environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
-    """Read the settings from the process's environment; ``given`` has the last word. Raises `SettingError`.
+    """Read the settings from the environment; ``given`` overrides them.
 
-    A variable with our prefix that no setting has is an error, too: it is a setting that would not act.
+    Raises `SettingError`. An unknown variable with our prefix is an error too: it would have no effect.
     """
     environment = os.environ if environment is None else environment
     names = {PREFIX + name.upper(): name for name in Settings.model_fields}

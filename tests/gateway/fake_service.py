@@ -49,7 +49,7 @@ class FakeService:
             raise Unauthorized("x-api-key: the key is unknown or was revoked")
         return secret
 
-    async def check_pace(self, account: str) -> None:
+    async def check_rate(self, account: str) -> None:
         pass
 
     def price(self, num_inference_steps: int | None) -> Decimal:

@@ -138,6 +138,41 @@ def test_a_reservation_returned_by_its_deadline_cannot_be_spent(
     assert places(ledger) == ("10", "0", "0")
 
 
+def test_a_confirmed_reservation_is_held_for_another_lease(ledger: Ledger, account: Account, clock: Clock) -> None:
+    reservation = hold(ledger, account)
+    clock.now_s += LEASE_S
+    ledger.confirm(account, Decimal(1), reservation)
+    clock.now_s += LEASE_S
+    assert ledger.return_expired() == 0
+    assert ledger.spend(reservation)
+
+
+def test_a_picture_whose_reservation_was_returned_is_paid_for(
+    ledger: Ledger, other: Ledger, account: Account, clock: Clock
+) -> None:
+    reservation = hold(ledger, account, "4")
+    clock.now_s += LEASE_S + 1
+    assert other.return_expired() == 1
+    ledger.confirm(account, Decimal(4), reservation)
+    after = account_of(ledger)
+    assert (after.balance, after.held) == (6, 4)
+    assert ledger.spend(reservation)
+    assert account_of(ledger).spent == 4
+
+
+def test_a_picture_that_nobody_can_pay_for_any_more_is_refused(
+    ledger: Ledger, other: Ledger, account: Account, clock: Clock
+) -> None:
+    reservation = hold(ledger, account, "6")
+    clock.now_s += LEASE_S + 1
+    other.return_expired()
+    hold(other, account, "6")
+    with pytest.raises(NotEnoughCredits):
+        ledger.confirm(account, Decimal(6), reservation)
+    after = account_of(ledger)
+    assert (after.balance, after.held, after.spent) == (4, 6, 0)
+
+
 def test_reserving_first_returns_what_the_key_itself_has_expired(
     ledger: Ledger, account: Account, clock: Clock
 ) -> None:

@@ -1,4 +1,4 @@
-"""Every status of the one table, provoked for real and held against the committed OpenAPI document."""
+"""Every status of the one table, provoked for real and compared with the committed OpenAPI document."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Keys, their credits, and what requests hold of them: a real database behind one class, `Ledger`."""
+"""API keys, their credits and the requests' reservations: a database behind one class, `Ledger`."""
 
 from insta_depth_gateway.accounts.database import connect, migrate
 from insta_depth_gateway.accounts.ledger import Account, AccountSummary, KeyNotFound, KeyRefused, Ledger

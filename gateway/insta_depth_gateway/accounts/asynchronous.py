@@ -1,4 +1,4 @@
-"""The ledger for asyncio: each call in a thread."""
+"""The ledger for asyncio: each call runs in a thread."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ _POSTGRESQL_THREADS = 8
 
 
 class AsyncLedger:
-    """Runs the calls of a `Ledger`; one that has begun is finished even if the task that waits for it is cancelled."""
+    """Runs the calls of a `Ledger`. A call that has begun finishes even if the task awaiting it is cancelled."""
 
     def __init__(self, ledger: Ledger, is_single_writer: bool) -> None:
         self.ledger = ledger
@@ -40,11 +40,11 @@ class AsyncLedger:
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            # Whoever cleans up afterwards must see what this call did.
+            # The caller's clean-up must see what this call did.
             await asyncio.wait({future})
             raise
 
     def close(self) -> None:
-        """Finish what has begun and drop the connections."""
+        """Finish the calls that have begun and drop the connections."""
         self._threads.shutdown()
         self.ledger.close()

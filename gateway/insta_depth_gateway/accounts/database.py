@@ -14,25 +14,25 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x1D59
-"""Any number that nothing else in the database takes for its advisory locks."""
+"""An arbitrary number that no other advisory lock in the database uses."""
 _SQLITE_BUSY_S = 30
 _POSTGRESQL_CONNECT_S = 10
 
 
 class DatabaseUrlError(ValueError):
-    """The database's URL cannot be used; the message says why without the password in it."""
+    """The database URL is unusable; the message says why and omits the password."""
 
 
 def default_database_url() -> str:
-    """Return the URL of the SQLite file in the user's data folder."""
+    """Return the URL of an SQLite file in the user's data folder."""
     return f"sqlite:///{user_data_path('insta-depth') / 'accounts.db'}"
 
 
 def connect(url: str, survives_power_cut: bool = True) -> Engine:
     """Return the engine for ``url``: ``sqlite:///path`` or ``postgresql://user:password@host/name``.
 
-    ``survives_power_cut`` False spares SQLite the wait for the disk: a power cut may then undo the last transactions,
-    each as a whole. A killed process never loses any. The folder of an SQLite file is made. Raises `DatabaseUrlError`.
+    ``survives_power_cut`` False: SQLite does not wait for the disk, so a power cut may undo the last transactions,
+    each as a whole; a killed process loses none. Creates the folder of an SQLite file. Raises `DatabaseUrlError`.
     """
     try:
         parsed = make_url(url)
@@ -55,7 +55,7 @@ def migrate(engine: Engine) -> None:
 
 
 def migration_config(connection: Connection) -> Config:
-    """Return Alembic's configuration for a connection that is in a transaction."""
+    """Return Alembic's configuration for a connection in a transaction."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
@@ -73,7 +73,7 @@ def _sqlite(url: URL, synchronous: str) -> Engine:
 
 
 def _prepare_sqlite(synchronous: str, connection: Any, _record: object) -> None:
-    """Write-ahead logging lets readers read while one writes.
+    """Write-ahead logging allows reads during a write.
 
     With ``isolation_level`` None the driver leaves BEGIN to us.
     """
@@ -84,7 +84,7 @@ def _prepare_sqlite(synchronous: str, connection: Any, _record: object) -> None:
 
 
 def _switch_to_wal(connection: Any) -> None:
-    """Try until it works: while another process switches a new file, SQLite refuses at once instead of waiting."""
+    """Retry: while another process switches a new file, SQLite fails at once instead of waiting."""
     give_up_s = time.monotonic() + _SQLITE_BUSY_S
     while True:
         try:
@@ -97,9 +97,9 @@ def _switch_to_wal(connection: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Take the write lock at once: a transaction that asked for it only later could be refused in its middle.
+    """Take the write lock at once: a transaction that takes it later can fail midway.
 
-    A lone SELECT needs no transaction, and with one it would wait for those who write.
+    A single SELECT needs no transaction; in one it would wait for writers.
     """
     if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -107,7 +107,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _postgresql(url: URL) -> Engine:
     if "@" in (url.host or ""):
-        # The password's end would be taken for the host, and be in every message about it.
+        # The end of the password would be read as the host, and appear in error messages.
         raise DatabaseUrlError("has an @ in its password: write it as %40")
     patient = url.set(query={"connect_timeout": str(_POSTGRESQL_CONNECT_S), **url.query})
     try:

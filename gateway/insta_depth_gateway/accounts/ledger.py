@@ -1,9 +1,9 @@
-"""Who may call, and what they have left. Nothing else writes to the accounts.
+"""API keys and their balances. Nothing else writes to the accounts.
 
 A request reserves its price before the work, and spends or returns it afterwards. Each step is one transaction that
-begins with a conditional UPDATE, so of two that would close the same reservation only one does, and no balance goes
-below zero however many run at once. A reservation has a deadline that its gateway moves on while it lives: whatever a
-killed gateway held is returned when the deadline passes.
+begins with a conditional UPDATE. So a reservation is closed only once, and no balance falls below zero, however many
+run concurrently. Each reservation has a deadline, which its gateway extends: what a killed gateway held is returned
+after the deadline.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from insta_depth_gateway.accounts.schema import (
 from insta_depth_gateway.errors import GatewayError, NotEnoughCredits, Unauthorized
 
 SECRET_MARK = "idk_"
-"""What every secret starts with, so that scanners for leaked secrets can know one."""
+"""Prefix of every secret, by which scanners for leaked secrets can recognise it."""
 
 _UNITS_PER_CREDIT = 1000
 _SMALLEST_AMOUNT = Decimal("0.001")
@@ -45,12 +45,12 @@ class KeyNotFound(LookupError):
 
 
 class KeyRefused(ValueError):
-    """A key cannot be made or changed as asked; the message says why."""
+    """A key cannot be created or changed as asked; the message says why."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """A key that may call. ``rate_limit_per_minute``: its own limit, None for the gateway's."""
+    """A valid key. ``rate_limit_per_minute``: its own limit; None: the gateway's."""
 
     id: int
     name: str
@@ -68,28 +68,28 @@ class AccountSummary:
     held: Decimal
     spent: Decimal
     requests: int
-    """Requests that were paid for."""
+    """Number of requests paid for."""
     rate_limit_per_minute: int | None
     created_at: int
     revoked_at: int | None
 
 
 class Ledger:
-    """Safe to share between threads. ``lease_s``: seconds until a reservation that nobody renews is returned."""
+    """Thread-safe. ``lease_s``: seconds until a reservation that is not renewed is returned."""
 
     def __init__(self, engine: Engine, lease_s: float = 30.0, clock: Callable[[], float] = time.time) -> None:
         self._engine = engine
         self._lease_s = lease_s
         self._clock = clock
         self.owner = uuid4().hex
-        """Marks the reservations of this object."""
+        """Identifies the reservations of this object."""
 
     # Keys
 
     def create_key(
         self, name: str, credits: Decimal = Decimal(0), rate_limit_per_minute: int | None = None
     ) -> tuple[Account, str]:
-        """Return a new key's account and its secret, which is shown this once. Raises `KeyRefused`."""
+        """Create a key; return its account and its secret, which is not stored. Raises `KeyRefused`."""
         secret, units = SECRET_MARK + secrets.token_urlsafe(32), to_units(credits)
         values = {
             "name": _checked_name(name),
@@ -121,7 +121,7 @@ class Ledger:
         return to_credits(row.balance)
 
     def revoke(self, key: str) -> None:
-        """Let the key with this name or prefix call no more; its account stays. Raises `KeyNotFound`."""
+        """Revoke the key with this name or prefix; its account stays. Raises `KeyNotFound`."""
         revoked_at = func.coalesce(ApiKey.revoked_at, self._now)
         with self._engine.begin() as connection:
             if connection.execute(update(ApiKey).where(_named(key)).values(revoked_at=revoked_at)).rowcount == 0:
@@ -148,7 +148,7 @@ class Ledger:
         ]
 
     def find(self, secret: str) -> Account | None:
-        """Return the account of a secret, or None where it is unknown or revoked."""
+        """Return the account of a secret, or None if it is unknown or revoked."""
         columns = (ApiKey.id, ApiKey.name, ApiKey.rate_limit_per_minute)
         found = select(*columns).where(ApiKey.key_hash == _hashed(secret), ApiKey.revoked_at.is_(None))
         with self._reading() as connection:
@@ -158,12 +158,15 @@ class Ledger:
     # Reservations
 
     def reserve(self, account: Account, price: Decimal, reservation_id: str) -> Decimal:
-        """Hold ``price`` and return what remains. Raises `NotEnoughCredits`, or `Unauthorized` for a revoked key."""
+        """Reserve ``price`` and return the remaining balance.
+
+        Raises `NotEnoughCredits`, or `Unauthorized` for a revoked key.
+        """
         units = to_units(price)
         with self._engine.begin() as connection:
             balance = self._take(connection, account.id, units)
             if balance is None:
-                # Also where there was nothing to return: another may just have returned it, and made us wait.
+                # Try again even if nothing was returned: another process may just have done it while we waited.
                 self._return_expired(connection, Reservation.key_id == account.id)
                 balance = self._take(connection, account.id, units)
             if balance is not None:
@@ -173,34 +176,50 @@ class Ledger:
             raise self._refusal(account, price)
         return to_credits(balance)
 
+    def confirm(self, account: Account, price: Decimal, reservation_id: str) -> None:
+        """Extend a reservation before its picture is sent; take ``price`` again if it has expired and was returned.
+
+        Raises as `reserve` does: what the reservation had held may be spent by now.
+        """
+        this = Reservation.id == reservation_id
+        with self._engine.begin() as connection:
+            held = update(Reservation).where(this, Reservation.state == HELD).values(self._fresh())
+            if connection.execute(held).rowcount:
+                return
+            if is_taken := self._take(connection, account.id, to_units(price)) is not None:
+                again = self._fresh() | {"state": HELD, "owner": self.owner, "closed_at": None}
+                connection.execute(update(Reservation).where(this).values(again))
+        if not is_taken:
+            raise self._refusal(account, price)
+
     def spend(self, reservation_id: str) -> bool:
-        """Spend what is held; False where it is no longer held."""
+        """Spend a reservation; False if it is no longer held."""
         with self._engine.begin() as connection:
             return self._close(connection, Reservation.id == reservation_id, SPENT) != []
 
     def give_back(self, reservation_id: str) -> bool:
-        """Return what is held to its key; False where it is no longer held."""
+        """Return a reservation to its key; False if it is no longer held."""
         with self._engine.begin() as connection:
             return self._return(connection, Reservation.id == reservation_id) > 0
 
     def renew(self) -> int:
-        """Move on the deadlines of what this object holds; return how many there are."""
+        """Extend the deadlines of this object's reservations; return how many there are."""
         mine = _locked((Reservation.owner == self.owner) & (Reservation.state == HELD))
         with self._engine.begin() as connection:
             return connection.execute(update(Reservation).where(mine).values(self._fresh())).rowcount
 
     def return_expired(self) -> int:
-        """Return to their keys all reservations whose deadline has passed; return how many there were."""
+        """Return all expired reservations to their keys; return how many there were."""
         with self._engine.begin() as connection:
             return self._return_expired(connection)
 
     def balance(self, account: Account) -> Decimal:
-        """Return what the account has left, without what is held."""
+        """Return the account's balance, without reservations."""
         with self._reading() as connection:
             return to_credits(connection.scalar(select(ApiKey.balance).where(ApiKey.id == account.id)) or 0)
 
     def ping(self) -> None:
-        """Ask the database for a sign of life; raises SQLAlchemy's error where there is none."""
+        """Check that the database answers; raises SQLAlchemy's error if it does not."""
         with self._reading() as connection:
             connection.execute(select(1))
 
@@ -214,7 +233,7 @@ class Ledger:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        """A connection for a lone SELECT, which sees one moment and takes no lock."""
+        """A connection for a single SELECT: a consistent read without a lock."""
         with self._engine.connect() as connection:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -232,19 +251,19 @@ class Ledger:
         connection.execute(insert(Deposit).values(key_id=key_id, amount=units, created_at=self._now))
 
     def _take(self, connection: Connection, key_id: int, units: int) -> int | None:
-        """Lower the balance by ``units`` if it allows and the key is not revoked; return the new one."""
+        """Lower the balance by ``units`` if it suffices and the key is not revoked; return the new balance."""
         allows = (ApiKey.id == key_id) & (ApiKey.balance >= units) & ApiKey.revoked_at.is_(None)
         taken = update(ApiKey).where(allows).values(balance=ApiKey.balance - units).returning(ApiKey.balance)
         return connection.scalar(taken)
 
     def _close(self, connection: Connection, which: Any, state: str) -> list[Any]:
-        """Give ``state`` to the reservations in ``which`` that are held; return (key_id, amount) of each."""
+        """Set ``state`` on the held reservations in ``which``; return (key_id, amount) of each."""
         closed = update(Reservation).where(which, Reservation.state == HELD).values(state=state, closed_at=self._now)
         return list(connection.execute(closed.returning(Reservation.key_id, Reservation.amount)))
 
     def _return(self, connection: Connection, which: Any) -> int:
         rows = self._close(connection, which, RETURNED)
-        # In one order everywhere, so that two that return much at once cannot wait for each other.
+        # Always in the same order, so that two large returns cannot deadlock.
         for key_id, amount in sorted(rows):
             connection.execute(update(ApiKey).where(ApiKey.id == key_id).values(balance=ApiKey.balance + amount))
         return len(rows)
@@ -255,10 +274,10 @@ class Ledger:
 
 
 def to_units(credits: Decimal) -> int:
-    """Return credits as whole thousandths. Raises `KeyRefused` for finer, negative or absurd amounts."""
+    """Convert credits to whole thousandths. Raises `KeyRefused` for finer, negative or huge amounts."""
     if not credits.is_finite() or not 0 <= credits <= _LARGEST_AMOUNT:
         raise KeyRefused(f"credits: {credits} is not between 0 and {_LARGEST_AMOUNT}")
-    # Rounded before it is multiplied: a product of more than 28 digits would be rounded unseen.
+    # Round before multiplying: a product of more than 28 digits would be rounded silently.
     rounded = credits.quantize(_SMALLEST_AMOUNT)
     if rounded != credits:
         raise KeyRefused(f"credits: {credits} is finer than a thousandth")
@@ -266,12 +285,12 @@ def to_units(credits: Decimal) -> int:
 
 
 def to_credits(units: int) -> Decimal:
-    """Return thousandths as credits: 12.5, 100."""
+    """Convert thousandths to credits: 12.5, 100."""
     return without_zeros(Decimal(units) / _UNITS_PER_CREDIT)
 
 
 def without_zeros(credits: Decimal) -> Decimal:
-    """Return the same amount without zeros at its end, never with an exponent: 12.5, 100."""
+    """Strip trailing zeros, without an exponent: 12.5, 100."""
     whole = credits.to_integral_value()
     return whole if credits == whole else credits.normalize()
 
@@ -295,16 +314,16 @@ def _checked_rate(limit: int | None) -> int | None:
 
 
 def _locked(which: Any) -> Any:
-    """Match the reservations in ``which`` after locking them, in one order everywhere.
+    """Match the reservations in ``which`` after locking them, always in the same order.
 
-    Two that took many of the same rows in different orders would wait for each other.
+    Two transactions that lock the same rows in different orders would deadlock.
     """
     return Reservation.id.in_(select(Reservation.id).where(which).order_by(Reservation.id).with_for_update())
 
 
 def _named(key: str) -> Any:
     if not key.isprintable():
-        # No key has such a name, and not every database can be asked for it.
+        # No key has such a name, and not every database accepts it in a query.
         raise KeyNotFound(key)
     return or_(ApiKey.name == key, ApiKey.prefix == key)
 

@@ -1,7 +1,7 @@
 """The tables. Amounts are whole thousandths of a credit, times are whole seconds since 1970 (UTC).
 
-At every moment, for each key: deposits = balance + held + spent. Only `ledger` writes, each time in one transaction
-that moves an amount from one of these places to another.
+At every moment, for each key: deposits = balance + held + spent. Only `ledger` writes; each transaction moves an amount
+from one of these to another.
 """
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, String
@@ -14,7 +14,7 @@ HELD, SPENT, RETURNED = "held", "spent", "returned"
 
 
 class Base(DeclarativeBase):
-    """Constraints have names that do not depend on the database, so that migrations can drop them."""
+    """Constraint names do not depend on the database, so that migrations can drop them."""
 
     metadata = MetaData(
         naming_convention={
@@ -27,16 +27,16 @@ class Base(DeclarativeBase):
 
 
 class ApiKey(Base):
-    """A key, of which only a hash is kept, and its balance."""
+    """A key, stored as a hash, and its balance."""
 
     __tablename__ = "api_keys"
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True)
     prefix: Mapped[str] = mapped_column(String(PREFIX_LENGTH), unique=True)
-    """The secret's first characters, for people to tell keys apart."""
+    """The secret's first characters, to tell keys apart."""
     key_hash: Mapped[str] = mapped_column(String(64), unique=True)
-    """SHA-256 in hexadecimal. The secret has 256 random bits: there is nothing that a slow hash would protect."""
+    """SHA-256 in hexadecimal. The secret has 256 random bits, so a slow hash would add nothing."""
     balance: Mapped[int] = mapped_column(BigInteger)
     rate_limit_per_minute: Mapped[int | None]
     created_at: Mapped[int] = mapped_column(BigInteger)
@@ -44,7 +44,7 @@ class ApiKey(Base):
 
 
 class Deposit(Base):
-    """Credits that an operator put in."""
+    """Credits that an operator added."""
 
     __tablename__ = "deposits"
 
@@ -63,7 +63,7 @@ class Reservation(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     key_id: Mapped[int] = mapped_column(ForeignKey("api_keys.id"), index=True)
     owner: Mapped[str] = mapped_column(String(32), index=True)
-    """The gateway process that holds it and moves its deadline on while it lives."""
+    """The gateway process that holds it and extends its deadline."""
     amount: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[str] = mapped_column(String(8))
     deadline: Mapped[int] = mapped_column(BigInteger)

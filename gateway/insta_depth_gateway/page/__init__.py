@@ -1,4 +1,4 @@
-"""The page at the gateway's root, made of Gradio's components: `pip install 'insta-depth-gateway[page]'`."""
+"""The page at the gateway's root, built with Gradio: `pip install 'insta-depth-gateway[page]'`."""
 
 from insta_depth_gateway.page.app import Page, page_app
 from insta_depth_gateway.page.uploads import UploadLimits

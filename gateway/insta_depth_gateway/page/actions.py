@@ -1,4 +1,4 @@
-"""What the buttons do: from the form's values to what the page shows next."""
+"""The buttons' actions: from the form's values to the page's next state."""
 
 import logging
 import time
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Shown = dict[str, Any]
-"""New values of the page's parts by name; parts that are not named stay as they are."""
+"""New values of the page's parts by name; the others stay as they are."""
 
 _TICK_S = 1.0
 _SUFFIX = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
@@ -31,12 +31,12 @@ _SUFFIX = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
 async def generate(
     service: "GenerationService", key: str | None, form: Mapping[str, Any]
 ) -> AsyncGenerator[Shown, None]:
-    """Yield what the page shows, up to the picture or an error. Closed before its end, it cancels the work."""
+    """Yield the page's states, up to the picture or an error. Closing it early cancels the request."""
     started_s = time.monotonic()
     yield {"status": panels.waiting(0)}
     try:
         account = await service.authenticate(_filled_in(key))
-        await service.check_pace(account)
+        await service.check_rate(account)
         stream = service.stream(account, request_attributes(form))
         async with aclosing(throttled(stream, _TICK_S)) as events:
             async for shown in _shown(events, started_s):
@@ -62,7 +62,7 @@ async def _shown(events: AsyncIterator["Progress | Picture | None"], started_s: 
 
 
 def describe(picture: "Picture") -> Shown:
-    """Return the finished picture as a file, with what is known of it."""
+    """Return the finished picture as a file, with its details."""
     generation = picture.generation
     name = f"insta-depth-{generation.seed}{_SUFFIX[generation.output_format]}"
     rows = {

@@ -1,4 +1,4 @@
-"""The page's layout, and which part listens to which."""
+"""The page's layout and its event handlers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ _CANCELLED = {"status": panels.cancelled(), "restore": True}
 _GALLERY_MAX = 24
 _QUIET: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
 _DIRECT: dict[str, Any] = dict(queue=False, **_QUIET)
-"""Beside Gradio's queue: its browser side can miss an event that joins while another one's stream is closing."""
+"""Not through Gradio's queue: its browser side can miss an event that joins while another stream is closing."""
 
 
 def build_blocks(service: "GenerationService", keep_s: int) -> gr.Blocks:
@@ -37,14 +37,14 @@ def build_blocks(service: "GenerationService", keep_s: int) -> gr.Blocks:
         _connect_generate(service, inputs, outputs)
         _connect_previews_of_the_request(service, blocks, inputs, outputs)
         _connect_offers(service, blocks, inputs)
-    # Without a limit here: whose turn it is, is the service's to say.
+    # No limit here: the service has its own queue.
     blocks.queue(default_concurrency_limit=None, api_open=False)
     return blocks
 
 
 def _connect_generate(service: "GenerationService", inputs: Inputs, outputs: Outputs) -> None:
     cancelled: dict[str, asyncio.Event] = {}
-    """By session. Gradio's own cancelling acts at once, but now and then not at all."""
+    """By session. Gradio's own cancelling is immediate, but sometimes does nothing."""
 
     async def run(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[dict[Any, Any]]:
         history, session = values[outputs.history], str(request.session_hash)
@@ -105,15 +105,15 @@ def _connect_offers(service: "GenerationService", blocks: gr.Blocks, inputs: Inp
 
 
 def _origin(request: gr.Request) -> str:
-    """Return the address under which the visitor's browser knows the gateway."""
+    """Return the gateway's address as the visitor's browser sees it."""
     headers = request.headers
     return headers.get("origin") or f"http://{headers.get('host', 'localhost')}"
 
 
 def _show(outputs: Outputs, shown: dict[str, Any], history: History) -> dict[Any, Any]:
-    """Return new values as Gradio takes them: by component.
+    """Return new values by component, as Gradio expects them.
 
-    What is not shown is "hidden" rather than left out: a part that is put in anew misses the values of that moment.
+    Invisible parts are "hidden", not removed: a part that is added again misses the values of that moment.
     """
     changes: dict[Any, Any] = {}
     if "running" in shown:
@@ -133,7 +133,6 @@ def _show(outputs: Outputs, shown: dict[str, Any], history: History) -> dict[Any
 
 
 def _show_stage(outputs: Outputs, shows_result: bool) -> dict[Any, Any]:
-    """Show the result or, in its place, the preview."""
     return {
         outputs.preview: gr.HTML(visible="hidden" if shows_result else True),
         outputs.result: gr.Column(elem_classes=[] if shows_result else [AWAY]),

@@ -1,4 +1,4 @@
-"""Where uploads and pictures lie, and their deletion, that of a killed process's too."""
+"""The folder of uploads and pictures, and its clean-up, also after a killed process."""
 
 import asyncio
 import atexit
@@ -13,7 +13,7 @@ _PREFIX = "insta-depth-page-"
 
 
 def use_private_folder() -> None:
-    """Keep uploads where no other user of the machine, and no other Gradio app, reads them."""
+    """Keep uploads where no other user of the machine and no other Gradio app can read them."""
     if "GRADIO_TEMP_DIR" not in os.environ:
         folder = tempfile.mkdtemp(prefix=_PREFIX)
         os.environ["GRADIO_TEMP_DIR"] = folder
@@ -21,7 +21,7 @@ def use_private_folder() -> None:
 
 
 async def keep_clean(keep_s: float) -> None:
-    """Until cancelled, delete what `delete_unused` deletes."""
+    """Call `delete_unused` regularly until cancelled."""
     while True:
         await asyncio.to_thread(delete_unused, keep_s)
         await asyncio.sleep(SWEEP_S)
@@ -30,7 +30,7 @@ async def keep_clean(keep_s: float) -> None:
 def delete_unused(keep_s: float) -> None:
     """Delete files that were not used for ``keep_s`` seconds.
 
-    Gradio deletes those that it remembers; a process that was killed remembers none.
+    Gradio only deletes the files that its process created; those of a killed process remain.
     """
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         if _is_ours(folder):
@@ -39,7 +39,7 @@ def delete_unused(keep_s: float) -> None:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Say whether we made it: anyone may put a link of that name there."""
+    """Whether we created it: anyone may put a link of that name there."""
     try:
         return not folder.is_symlink() and folder.is_dir() and folder.lstat().st_uid == os.getuid()
     except OSError:

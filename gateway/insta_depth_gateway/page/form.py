@@ -1,4 +1,4 @@
-"""What a visitor can set: each field's name in the API, its limits, and the value that it starts with."""
+"""The form's fields: name in the API, limits and initial value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from insta_depth_gateway.errors import BadRequest
 
 PICTURES = {"face_image": "Face picture", "pose_image": "Pose picture"}
 SERVERS_CHOICE = ""
-"""A value that is not sent: the server decides."""
+"""A value that is not sent: the server's default applies."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ EXTENSIONS: dict[str, Any] = {
     "pose_without_face": False,
     "max_side": 0,
 }
-"""Fields that the documented product lacks, with what the server takes where they are left out."""
+"""Fields that are not in the documented API, with the server's defaults."""
 
 
 def scheduler_choices(offers: Capabilities) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The small pieces of HTML that change while a picture is made. Text from outside is escaped here."""
+"""The pieces of HTML that change while a picture is generated. Text from outside is escaped here."""
 
 import base64
 from decimal import Decimal
@@ -16,7 +16,7 @@ def credits_text(amount: Decimal) -> str:
 
 
 def price_line(price: Decimal) -> str:
-    """Return what the button will cost."""
+    """Return the price of the next picture."""
     return f'<p class="price">This picture costs <strong>{credits_text(price)}</strong>.</p>'
 
 
@@ -48,13 +48,13 @@ def failed(message: str) -> str:
 
 
 def preview(jpeg: bytes) -> str:
-    """Return the picture so far; it travels inside the page, so that no file is kept of it."""
+    """Return the preview, embedded in the page so that no file is kept."""
     source = base64.b64encode(jpeg).decode()
     return f'<div class="stage"><img alt="preview" src="data:image/jpeg;base64,{source}"></div>'
 
 
 def facts(rows: dict[str, str], note: str = "") -> str:
-    """Return what is known of a finished picture, as a list of terms."""
+    """Return the details of a finished picture, as a list of terms."""
     terms = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in rows.items())
     return f'<dl class="facts">{terms}</dl>' + (f'<p class="note">{escape(note)}</p>' if note else "")
 

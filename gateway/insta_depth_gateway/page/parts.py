@@ -1,4 +1,4 @@
-"""The page's parts and where they stand: form on the left, result on the right, one column on a phone."""
+"""The page's parts and layout: form on the left, result on the right; one column on a phone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -13,12 +13,12 @@ from insta_depth_gateway.page.form import EXTENSIONS, RANGES, scheduler_choices
 _TITLE = "<h1>Insta Depth</h1><p>A new picture of a person, in the pose of another picture.</p>"
 
 AWAY = "away"
-"""The class of a column that is not shown; `visible="hidden"` works for components only."""
+"""The class of a hidden column; `visible="hidden"` works for components only."""
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What the visitor sets: the key, and the fields by their names in the API."""
+    """The inputs: the key, and the fields by their names in the API."""
 
     key: gr.Textbox
     fields: dict[str, Any]
@@ -30,7 +30,7 @@ class Inputs:
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """What changes by itself."""
+    """The outputs."""
 
     price: gr.HTML
     generate: gr.Button
@@ -108,7 +108,7 @@ def _advanced() -> dict[str, Any]:
             EXTENSIONS["max_side"],
             label="Longer side",
             precision=0,
-            minimum=0,  # what Gradio makes of an empty field
+            minimum=0,  # Gradio's value for an empty field
             step=64,
             info="Pixels, a multiple of 64; 0 is the server's largest.",
             elem_id="max_side",
@@ -124,9 +124,9 @@ def _slider(name: str, label: str, info: str) -> gr.Slider:
 
 
 def _picture(label: str, name: str) -> gr.Image:
-    """Return an upload whose file reaches the server as it was chosen.
+    """Return an upload whose file reaches the server unchanged.
 
-    `gr.Image` would open and at times re-encode it; what is no picture is the server's to refuse.
+    `gr.Image` would open it and sometimes re-encode it; the server rejects files that are no pictures.
     """
     picture = gr.Image(
         label=label, type="filepath", image_mode=None, sources=["upload"], height=240, min_width=200, elem_id=name

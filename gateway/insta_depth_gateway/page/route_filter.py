@@ -1,4 +1,4 @@
-"""Which of Gradio's many paths the page opens, and how much may be sent to them."""
+"""Which of Gradio's paths the page exposes, and how much may be sent to them."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from insta_depth_gateway.errors import STATUS_BY_CODE, BadRequest, BodyTooLarge,
 from insta_depth_gateway.page.uploads import UploadLimits, Uploads
 
 BODY_BYTES_MAX = 2**20
-"""Of a form's values; pictures are uploaded before, and have their own limit."""
+"""Of a form's values; pictures are uploaded before and have their own limit."""
 
 _EXACT = {"/", "/config", "/theme.css", "/favicon.ico", "/robots.txt", "/manifest.json"}
 _FOLDERS = ("/assets/", "/static/", "/svelte/")
@@ -24,9 +24,9 @@ _FILE = "/file="
 
 
 def is_open(path: str) -> bool:
-    """Say whether the page needs a path.
+    """Whether the page needs a path.
 
-    Closed are, among others, those that fetch any address for anyone (``file=https://…``, ``proxy=``) and
+    Among others, this blocks those that fetch any address for anyone (``file=https://…``, ``proxy=``) and
     ``deep_link``, which would write a form with its key to a file.
     """
     if path in _EXACT or path.startswith(_FOLDERS):
@@ -39,7 +39,7 @@ def is_open(path: str) -> bool:
 
 
 def names_remote_file(value: Any) -> bool:
-    """Say whether a form's values hold a picture by its address, which Gradio would fetch before any key is read."""
+    """Whether a form's values contain a picture's URL, which Gradio would fetch before any key is checked."""
     if isinstance(value, list):
         return any(names_remote_file(each) for each in value)
     if not isinstance(value, dict):
@@ -50,7 +50,7 @@ def names_remote_file(value: Any) -> bool:
 
 
 class RouteFilter:
-    """An ASGI app that lets through to ``app`` only what the page needs."""
+    """An ASGI app that passes only what the page needs to ``app``."""
 
     def __init__(self, app: ASGIApp, uploads: UploadLimits) -> None:
         self._app = app
@@ -68,7 +68,7 @@ class RouteFilter:
         await self._app(scope, receive, send)
 
     async def _judged(self, scope: Scope, receive: Receive) -> Receive:
-        """Return what to read the request's body from. Raises a `GatewayError` for what is not let through."""
+        """Return the ``receive`` for the request's body. Raises a `GatewayError` for a blocked request."""
         if not is_open(scope["path"]):
             raise NotFound(f"{scope['path'][:100]}: there is no such path")
         if scope["method"] != "POST":

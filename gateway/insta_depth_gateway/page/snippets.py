@@ -1,4 +1,4 @@
-"""The request that the form makes, as a caller of the API would write it. A key is never part of it."""
+"""The form's request, as a caller of the API would write it. It never contains a key."""
 
 import shlex
 from collections.abc import Mapping

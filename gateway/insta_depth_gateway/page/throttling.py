@@ -1,4 +1,4 @@
-"""A stream of the service at the pace of a visitor's browser."""
+"""A stream of the service, throttled to the speed of a visitor's browser."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 async def throttled(
     events: "AsyncGenerator[Progress | Picture, None]", tick_s: float
 ) -> "AsyncGenerator[Progress | Picture | None, None]":
-    """Yield the newest event, and None when ``tick_s`` passed without one; closed, it closes the events.
+    """Yield the newest event, or None after ``tick_s`` without one; closing it closes the events.
 
-    Progress that was overtaken is left out. The events are resumed after the picture only when this generator is: the
-    picture is paid for once it was shown. Gradio notices that a visitor has gone only when something is yielded.
+    Outdated progress is dropped. The events are resumed after the picture only when this generator is, so a picture
+    is paid for once it was shown. Gradio notices that a visitor has left only when something is yielded.
     """
     newest = _Newest()
     reading = asyncio.create_task(newest.read(events))
@@ -39,7 +39,7 @@ async def throttled(
 
 
 class _Newest:
-    """The newest event that was not shown yet. One task reads them all, as one caller would."""
+    """The newest event that was not shown yet. One task reads all events."""
 
     def __init__(self) -> None:
         self.has_come, self.picture_is_shown = asyncio.Event(), asyncio.Event()

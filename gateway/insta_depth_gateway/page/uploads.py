@@ -1,4 +1,4 @@
-"""How much visitors may upload: Gradio takes pictures before anyone looks at a key."""
+"""Upload limits: Gradio accepts pictures before any key is checked."""
 
 import time
 from collections import deque
@@ -10,14 +10,14 @@ from starlette.datastructures import Headers
 from insta_depth_gateway.errors import BadRequest, BodyTooLarge, Busy
 
 _MULTIPART_BYTES = 2**16
-"""What a multipart body may hold beside its file."""
+"""Maximum size of a multipart body beside its file."""
 _SMALLEST_FILE_BYTES = 4096
-"""What a file takes of a disk, however small it is."""
+"""Minimum size of a file on disk."""
 
 
 @dataclass(frozen=True)
 class UploadLimits:
-    """Bytes of one picture and of all that are kept; a file that was not used for ``keep_s`` seconds is deleted."""
+    """Bytes of one picture and of all that are kept; files not used for ``keep_s`` seconds are deleted."""
 
     picture_bytes: int = 16 * 2**20
     total_bytes: int = 2 * 2**30
@@ -25,7 +25,7 @@ class UploadLimits:
 
 
 class Uploads:
-    """What was uploaded within the time for which files are kept, which bounds what lies on the disk."""
+    """The uploads within the time for which files are kept, to bound their size on disk."""
 
     def __init__(self, limits: UploadLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
@@ -34,9 +34,9 @@ class Uploads:
         self._kept_bytes = 0
 
     def admit(self, headers: Headers) -> None:
-        """Count an upload by its header alone: Gradio limits each file, and takes a thousand at once.
+        """Count an upload by its header alone: Gradio limits each file, but accepts a thousand at once.
 
-        Raises `BadRequest`, `BodyTooLarge`, or `Busy` where all together are too much.
+        Raises `BadRequest`, `BodyTooLarge`, or `Busy` if all uploads together are too large.
         """
         length, limits = headers.get("content-length", ""), self._limits
         if not length.isdecimal():

@@ -180,14 +180,17 @@ def test_status_tells_whether_the_server_is_ready(capsys: pytest.CaptureFixture[
 
 
 def test_an_interrupt_cancels_on_the_server_and_exits_130(files: Path, server: TritonLookalike) -> None:
-    arguments = [*command(files, "--url", server.url, "--prompt", "slow")]
+    # Where the tests run in a shell's background, interrupts are ignored, and children inherit that. A `preexec_fn`
+    # would need a fork, after which this process's own gRPC threads write to the child's stderr.
+    program = (
+        "import signal, sys; from insta_depth._cli import main; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main(sys.argv[1:]))"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "insta_depth", *arguments],
+        [sys.executable, "-c", program, *command(files, "--url", server.url, "--prompt", "slow")],
         env=os.environ | {"PYTHONPATH": str(CLIENT)},
         stderr=subprocess.PIPE,
         text=True,
-        # Where the tests themselves run in a shell's background, interrupts are ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     wait_until(lambda: bool(server.received))
     process.send_signal(signal.SIGINT)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 from insta_depth import Generation, InstaDepthError
-from insta_depth._files import write_atomically
+from insta_depth._generation import write_atomically
 
 
 @pytest.mark.parametrize(

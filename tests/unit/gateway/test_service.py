@@ -20,10 +20,12 @@ from insta_depth import (
 from insta_depth.testing import PICTURE, AsyncFakeTransport
 from insta_depth_gateway.accounts import Account, Ledger, connect, migrate
 from insta_depth_gateway.accounts.asynchronous import AsyncLedger
+from insta_depth_gateway.accounts.schema import HELD, Reservation
 from insta_depth_gateway.errors import AccountsUnavailable, Busy, NotEnoughCredits, Unauthorized
 from insta_depth_gateway.observability import Metrics
 from insta_depth_gateway.service import GenerationService, Picture
 from insta_depth_gateway.settings import Settings
+from sqlalchemy import select
 
 ASKED = {"face_image": b"a face", "pose_image": b"a pose", "prompt": "a woman", "num_inference_steps": 4}
 PRICE = Decimal("1.4")
@@ -33,7 +35,7 @@ class Bench:
     """A service, what it is made of, and one account with 10 credits."""
 
     def __init__(self, folder: Path, transport: AsyncFakeTransport, **settings: Any) -> None:
-        engine = connect(f"sqlite:///{folder / 'accounts.db'}")
+        self.engine = engine = connect(f"sqlite:///{folder / 'accounts.db'}")
         migrate(engine)
         self.transport = transport
         self.ledger = Ledger(engine, lease_s=60)
@@ -65,6 +67,29 @@ async def test_a_stream_ends_with_the_picture_and_is_paid_for_when_resumed(bench
         assert bench.books() == (10 - PRICE, PRICE, 0)
         assert await anext(events, None) is None
     assert bench.books() == (10 - PRICE, 0, PRICE)
+
+
+async def test_a_reservation_that_was_lost_meanwhile_is_taken_again_or_no_picture_is_sent(bench):
+    for spent_elsewhere, is_sent in ((Decimal(0), True), (Decimal("8.6"), False)):
+        async with aclosing(bench.service.stream(bench.account, ASKED)) as events:
+            for _ in range(4):
+                await anext(events)
+            assert bench.ledger.give_back(held_by(bench))
+            if spent_elsewhere:
+                bench.ledger.reserve(bench.account, spent_elsewhere, "another")
+            if is_sent:
+                assert isinstance(await anext(events), Picture)
+                assert await anext(events, None) is None
+            else:
+                with pytest.raises(NotEnoughCredits):
+                    await anext(events)
+    assert bench.books() == (0, Decimal("8.6"), PRICE)
+
+
+def held_by(bench: Bench) -> str:
+    """The id of the only reservation that is held."""
+    with bench.engine.connect() as connection:
+        return connection.scalars(select(Reservation.id).where(Reservation.state == HELD)).one()
 
 
 @pytest.mark.parametrize("taken", [0, 1, 4, 5], ids=["nothing", "a step", "every step", "the picture"])

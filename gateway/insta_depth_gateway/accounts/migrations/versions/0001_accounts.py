@@ -8,14 +8,14 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the three tables."""
+    """Create the three tables."""
     _create_api_keys()
     _create_deposits()
     _create_reservations()
 
 
 def downgrade() -> None:
-    """Drop the three tables with all that is in them."""
+    """Drop the three tables."""
     for table in ("reservations", "deposits", "api_keys"):
         op.drop_table(table)
 

@@ -1,4 +1,4 @@
-"""What callers of any HTTP service may expect of a path, whoever wrote it: HEAD, OPTIONS, a slash at its end, CORS."""
+"""General HTTP behaviour for every path: HEAD, OPTIONS, trailing slashes, CORS."""
 
 from collections.abc import Collection, Sequence
 
@@ -15,12 +15,12 @@ ANSWER_HEADERS = (
     "x-request-id",
     "retry-after",
 )
-"""What a page in a browser may read of an answer, beside its body."""
+"""Response headers that scripts in a browser may read."""
 _REQUEST_HEADERS = ("x-api-key", "content-type", "x-request-id")
 _DAY_S = 86_400
 
 
-class Manners:
+class HttpConventions:
     """ASGI middleware. ``paths``: all of the API; ``readable``: those that answer GET."""
 
     def __init__(self, app: ASGIApp, paths: Collection[str], readable: Collection[str]) -> None:
@@ -28,7 +28,7 @@ class Manners:
         self._paths, self._readable = paths, readable
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request pass as the router knows it."""
+        """Pass the request on in the form that the router expects."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -38,14 +38,14 @@ class Manners:
         if path in self._readable and scope["method"] == "OPTIONS":
             await Response(status_code=204, headers={"Allow": "GET, HEAD, OPTIONS"})(scope, receive, send)
         elif path in self._readable and scope["method"] == "HEAD":
-            # The server keeps the body back, by the method of its own scope.
+            # The server omits the body, by the method in its own scope.
             await self._app({**scope, "method": "GET"}, receive, send)
         else:
             await self._app(scope, receive, send)
 
 
 def with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
-    """Let pages of ``origins``, or of any with ``*``, call ``app`` and read all that it answers, errors included."""
+    """Allow pages from ``origins`` (``*``: any) to call ``app`` and read its responses, errors included."""
     if not origins:
         return app
     return CORSMiddleware(
