@@ -1,1 +1,1 @@
-"""What the images run; each file is a script of its own, of the standard library alone."""
+"""Scripts that the images run; each one uses only the standard library."""

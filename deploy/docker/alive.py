@@ -1,13 +1,13 @@
-"""Whether the Triton of this container still works; exit status 0 or 1. For a liveness probe and HEALTHCHECK.
+"""Checks whether this container's Triton still works; exit status 0 or 1. For a liveness probe and HEALTHCHECK.
 
-When the process of one of its Python models dies, Triton starts no other and still calls itself ready. So the
-orchestrator is asked for the one thing that it does at once and without the GPU, however busy it is: to cancel a
-request that does not exist. And a dead process of any other Python model shows as a zombie beneath the server.
+When the process of one of its Python models dies, Triton starts no other and still calls itself ready. So this asks the
+orchestrator to cancel a request that does not exist, which it does at once and without the GPU, even when busy.
 
-While models load neither can be said: ask ``/v2/health/ready`` first.
+A dead process of any other Python model is visible as a zombie child of the server. Neither works while models load:
+check ``/v2/health/ready`` first.
 
-Docker restarts a container that has ended, not one that is unhealthy: ``--kill`` ends the server that has lost a
-process. It has to be another than process 1 for that (``init: true``), which the kernel protects.
+Docker restarts a container that has ended, but not an unhealthy one: ``--kill`` ends a server that has lost a process.
+The server must not be process 1 (use ``init: true``), which the kernel protects.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from pathlib import Path
 MODEL = "insta_depth_stream"
 _CANCEL_NOTHING = {"cancel": "of nobody, by alive.py"}
 _CODED = re.compile(r"\[[A-Z_]+\] ")
-"""How our models' own errors begin; a request that is refused by them was answered by them."""
-_STUB = "triton_python_backend_stub"[:15]  # as much of a name as the kernel keeps
+"""Our models' errors begin like this: the model answered, even though it rejected the request."""
+_STUB = "triton_python_backend_stub"[:15]  # the kernel truncates names
 
 
 def main() -> int:
@@ -54,7 +54,7 @@ def _host() -> str:
 
 
 def unanswered(host: str, port: int, timeout_s: float) -> str:
-    """Ask the orchestrator; return what is wrong, or nothing."""
+    """Ask the orchestrator; return an error text, or "" if it answers."""
     deadline_s = time.monotonic() + timeout_s
     connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
@@ -77,7 +77,7 @@ def unanswered(host: str, port: int, timeout_s: float) -> str:
 
 
 def _read(response: http.client.HTTPResponse, deadline_s: float) -> str:
-    """Read to the end; a server that sends on and on runs into the deadline, too."""
+    """Read to the end; a server that never stops sending hits the deadline too."""
     parts = []
     while part := response.read1(65536):
         parts.append(part)
@@ -87,7 +87,7 @@ def _read(response: http.client.HTTPResponse, deadline_s: float) -> str:
 
 
 def is_ready(host: str, port: int) -> bool:
-    """Whether the server calls itself ready, which it does neither as it loads nor as it stops."""
+    """Whether the server reports ready; it does not while loading or stopping."""
     connection = http.client.HTTPConnection(host, port, timeout=5)
     try:
         connection.request("GET", "/v2/health/ready")
@@ -100,16 +100,16 @@ def is_ready(host: str, port: int) -> bool:
 
 @dataclass(frozen=True)
 class Dead:
-    """A model's process that has ended, and the server to which it belonged."""
+    """A model's dead process and its server."""
 
     stub: int
     server: int
 
 
 def dead_stub(port: int) -> Dead | None:
-    """Look for a model's process that has ended under the server of ``port``.
+    """Find a dead model process of the server on ``port``.
 
-    There is none where the server's processes are not to be seen from here.
+    Return None if there is none, or if the server's processes are not visible from here.
     """
     for pid, name, state, parent in _processes():
         if name == _STUB and state == "Z" and _serves(parent, port):
@@ -118,7 +118,7 @@ def dead_stub(port: int) -> Dead | None:
 
 
 def _processes() -> Iterator[tuple[int, str, str, int]]:
-    """Yield each process's id, name, state's letter and parent."""
+    """Yield each process's id, name, state letter and parent."""
     for path in Path("/proc").glob("[0-9]*"):
         try:
             before, _, after = (path / "stat").read_text(errors="replace", encoding="utf-8").rpartition(")")

@@ -1,8 +1,8 @@
-"""Waits until Triton has answered every request, at most for a while; for ``preStop``. The exit status is always 0.
+"""Waits until Triton has answered every request, with a time limit; for ``preStop``. The exit status is always 0.
 
-It runs before the server is told to stop, while clients learn that they should go elsewhere: until they have
-(``--least-s``), a request may arrive at any moment, however quiet it is; and then there has to be a moment of quiet,
-not one reading of 0.
+It runs before the server is told to stop, while clients are switching to other servers. Until they have
+(``--least-s``), a request may still arrive at any time. After that the server must be idle for some time, not just for
+one reading of 0.
 """
 
 import argparse
@@ -16,7 +16,7 @@ _POLL_S = 0.2
 
 
 def main() -> int:
-    """Wait, and say what was seen."""
+    """Wait and print the outcome."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--host", default=_host())
     parser.add_argument("--port", type=int, default=int(os.environ.get("INSTA_DEPTH_TRITON_METRICS_PORT", "8002")))
@@ -37,7 +37,7 @@ def _host() -> str:
 def drain(host: str, port: int, timeout_s: float, quiet_s: float, least_s: float = 0.0) -> str:
     """Return once nothing has been in flight for ``quiet_s``, nobody answers, or ``timeout_s`` have passed.
 
-    Where the server answers, not before ``least_s`` have passed.
+    If the server answers, not before ``least_s`` have passed.
     """
     start_s = time.monotonic()
     quiet_since_s: float | None = None
@@ -56,8 +56,8 @@ def drain(host: str, port: int, timeout_s: float, quiet_s: float, least_s: float
 
 
 def in_flight(host: str, port: int) -> int | None:
-    """Return the gauge, or None where the page or the gauge cannot be had."""
-    # http.client rather than urllib, which would ask a proxy for 127.0.0.1.
+    """Return the gauge, or None if the page or the gauge is unavailable."""
+    # http.client, because urllib would use a proxy for 127.0.0.1.
     connection = http.client.HTTPConnection(host, port, timeout=5)
     try:
         connection.request("GET", "/metrics")

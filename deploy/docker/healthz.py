@@ -1,4 +1,4 @@
-"""Whether the gateway of this container answers; for the image's HEALTHCHECK."""
+"""Checks whether this container's gateway answers; for the image's HEALTHCHECK."""
 
 import http.client
 import os
@@ -8,10 +8,10 @@ _TIMEOUT_S = 4.0
 
 
 def main() -> int:
-    """Return 0 where ``/healthz`` answers 200."""
+    """Return 0 if ``/healthz`` answers 200."""
     host = os.environ.get("INSTA_DEPTH_GATEWAY_HOST", "127.0.0.1")
     port = int(os.environ.get("INSTA_DEPTH_GATEWAY_PORT", "8080"))
-    # http.client rather than urllib, which would ask a proxy for 127.0.0.1.
+    # http.client, because urllib would use a proxy for 127.0.0.1.
     connection = http.client.HTTPConnection("127.0.0.1" if host == "0.0.0.0" else host, port, timeout=_TIMEOUT_S)
     try:
         connection.request("GET", "/healthz")

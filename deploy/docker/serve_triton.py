@@ -1,8 +1,7 @@
-"""Starts Triton in a container: reads INSTA_DEPTH_TRITON_… and becomes ``tritonserver``.
+"""Starts Triton in a container: reads INSTA_DEPTH_TRITON_… and executes ``tritonserver``.
 
-One server works on one GPU, which it sees as number 0. A variable that is wrong or that nothing reads is refused by
-name. In a cluster that sets variables for every Service, do not call one ``insta-depth-triton``, or turn that off
-(``enableServiceLinks: false``).
+One server uses one GPU, number 0. An invalid or unknown variable is an error. Kubernetes sets variables for every
+Service: do not name one ``insta-depth-triton``, or turn that off (``enableServiceLinks: false``).
 """
 
 import os
@@ -19,21 +18,23 @@ ROWS_VARIABLE = "INSTA_DEPTH_MAX_ROWS"
 """The orchestrator's own setting: rows in one step."""
 ADMIN_HEADER = "insta-depth-admin-key"
 RESTRICTED = ("shared-memory", "model-repository", "trace", "logging")
-"""What changes the server or opens its memory; inference, health, metadata and statistics stay open."""
+"""Calls that change the server or expose its memory; inference, health, metadata and statistics stay open."""
 
 _MIB = 2**20
 _MAX_ROWS = 16
 _RESIDUALS_BYTES_A_ROW = 2 * 26_869_760
 """fp16 residuals of one SDXL ControlNet at 1024 x 1024: 107 MB a guided pair of rows."""
 _LARGEST_PICTURE = (1280 * 1280) / (1024 * 1024)
-_CONTROLNETS = 2
+_PUBLISHED_CONTROLNETS = 2
+"""IdentityNet and ControlNet-Depth: assumed of a repository that is not on this machine."""
 _EVERYTHING_ELSE = 1.125
 """Latents, prompts, noise and pictures beside the residuals; they are small."""
-_MOST_LOADING_THREADS = 16
+_LOADING_THREADS = 2
+"""A plan that loads is in the host's memory twice: its file, and what TensorRT makes of it."""
 
 
 class SettingError(ValueError):
-    """A variable of the environment cannot be used; the message starts with its name."""
+    """A variable of the environment is invalid; the message starts with its name."""
 
 
 @dataclass(frozen=True)
@@ -43,27 +44,26 @@ class Settings:
     repository: str = "/models"
     """A folder as ``python -m export`` writes it, or ``s3://…``, ``gs://…``."""
     cuda_pool_bytes: int | None = None
-    """GPU memory for tensors between models; `cuda_pool_bytes` of the rows by default."""
+    """GPU memory for tensors between models; default: `cuda_pool_bytes` of the rows."""
     pinned_pool_bytes: int = 512 * _MIB
     """Host memory through which tensors go to the GPU and back."""
     cache_bytes: int = 64 * _MIB
-    """Responses that are kept: faces and prompts that were seen before."""
+    """Size of the response cache, for repeated faces and prompts."""
     log_verbose: int = 0
     exit_timeout_s: int = 120
-    """Seconds that requests in flight have once the server was asked to stop."""
+    """Seconds for requests in flight after the server was asked to stop."""
     grpc_connection_age_s: int = 30
-    """Seconds after which a gRPC connection is renewed, so that clients find servers that came since, and leave one
-    that drains; what runs on it runs to its end."""
+    """Maximum age of a gRPC connection in seconds, so that clients find new servers and leave draining ones."""
     address: str = "0.0.0.0"
     http_port: int = 8000
     grpc_port: int = 8001
     metrics_port: int = 8002
     admin_key_file: str = ""
-    """Holds the key of the restricted calls; without it they are closed to everybody."""
+    """File with the key of the restricted calls; without it nobody can make them."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
-        """Read each setting that ``environment`` names, and refuse the others; raises `SettingError`."""
+        """Read the settings from ``environment``; raises `SettingError`, also for unknown ones."""
         names = {PREFIX + field.name.upper(): field.name for field in fields(cls)}
         given = {name: text for name, text in environment.items() if name.startswith(PREFIX)}
         for name in given:
@@ -114,17 +114,25 @@ _READ: dict[str, Callable[[str, str], Any]] = {
 }
 
 
-def cuda_pool_bytes(rows: int) -> int:
-    """Return how much the tensors of a step of ``rows`` take, both ControlNets and the largest picture assumed.
+def controlnet_count(repository: str) -> int:
+    """Return how many engines ``denoise_step`` has beside the UNet."""
+    config = Path(repository, "denoise_step", "config.pbtxt")
+    return config.read_text(encoding="utf-8").count("model_name:") - 1 if config.exists() else _PUBLISHED_CONTROLNETS
 
-    What does not fit goes through the host's memory: Triton's own 64 MiB do not hold one guided pair.
+
+def cuda_pool_bytes(rows: int, controlnets: int = _PUBLISHED_CONTROLNETS) -> int:
+    """Return the size of a step's tensors for ``rows``, at the largest picture.
+
+    What does not fit goes through host memory: Triton's default of 64 MiB does not hold one guided pair.
     """
-    return int(_CONTROLNETS * rows * _RESIDUALS_BYTES_A_ROW * _LARGEST_PICTURE * _EVERYTHING_ELSE)
+    return int(controlnets * rows * _RESIDUALS_BYTES_A_ROW * _LARGEST_PICTURE * _EVERYTHING_ELSE)
 
 
 def arguments(settings: Settings, rows: int, admin_key: str) -> Iterator[str]:
-    """Yield the arguments of ``tritonserver``; ``rows`` are the most in one step."""
-    pool = cuda_pool_bytes(rows) if settings.cuda_pool_bytes is None else settings.cuda_pool_bytes
+    """Yield the arguments of ``tritonserver``; ``rows``: maximum in one step."""
+    pool = settings.cuda_pool_bytes
+    if pool is None:
+        pool = cuda_pool_bytes(rows, controlnet_count(settings.repository))
     yield f"--model-repository={settings.repository}"
     for purpose, port in _ports(settings).items():
         yield f"--{purpose}-address={settings.address}"
@@ -136,7 +144,8 @@ def arguments(settings: Settings, rows: int, admin_key: str) -> Iterator[str]:
     yield f"--cache-config=local,size={settings.cache_bytes}"
     yield f"--cuda-memory-pool-byte-size=0:{pool}"
     yield f"--pinned-memory-pool-byte-size={settings.pinned_pool_bytes}"
-    yield f"--model-load-thread-count={min(_MOST_LOADING_THREADS, len(os.sched_getaffinity(0)))}"
+    yield "--disable-auto-complete-config"  # configurations are complete, and asking an engine loads it twice
+    yield f"--model-load-thread-count={_LOADING_THREADS}"
     yield f"--exit-timeout-secs={settings.exit_timeout_s}"
     yield f"--grpc-max-connection-age={settings.grpc_connection_age_s * 1000}"
     yield f"--log-verbose={settings.log_verbose}"
@@ -151,7 +160,7 @@ def _ports(settings: Settings) -> dict[str, int]:
 
 
 def admin_key(settings: Settings) -> str:
-    """Return the key of the file, or one that nobody knows; raises `SettingError`."""
+    """Return the key from the file, or a random one; raises `SettingError`."""
     if not settings.admin_key_file:
         return secrets.token_urlsafe(32)
     name = f"{PREFIX}ADMIN_KEY_FILE"
@@ -169,19 +178,19 @@ def _rows(environment: Mapping[str, str]) -> int:
 
 
 def command(environment: Mapping[str, str]) -> list[str]:
-    """Return what to execute; raises `SettingError`."""
+    """Return the command to execute; raises `SettingError`."""
     settings = Settings.from_environment(environment)
     return ["tritonserver", *arguments(settings, _rows(environment), admin_key(settings))]
 
 
 def main() -> int:
-    """Become the server, or say which variable stands in the way."""
+    """Execute the server, or report an invalid variable."""
     try:
         line = command(os.environ)
     except SettingError as error:
         print(f"serve_triton: {error}", file=sys.stderr, flush=True)  # noqa: T201 - the container's log
         return 2
-    # What Triton has no use for, and what its models' processes need not see.
+    # Triton does not need these, and its models' processes must not see them.
     environment = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
     os.execvpe(line[0], line, environment)
 

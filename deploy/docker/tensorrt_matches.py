@@ -1,8 +1,8 @@
-"""``tensorrt_matches.py VERSION``: whether that is the TensorRT of this image, asked while the image is built.
+"""``tensorrt_matches.py VERSION``: checks, while the image is built, that its TensorRT has this version.
 
-A plan is read by exactly the release that built it, so a Triton and a TensorRT that do not belong together should not
-become an image. Where the library cannot be asked this says so and lets the build go on: the server holds every plan
-against its TensorRT when it loads.
+Only the release that built a plan can read it, so an image must not combine a Triton and a TensorRT that do not match.
+If the library is not found, this prints a warning and the build goes on: the server compares every plan with its
+TensorRT when it loads.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ def installed_version() -> str | None:
 
 
 def main(arguments: list[str]) -> int:
-    """Return 1 where the image has another TensorRT."""
+    """Return 1 if the image has another TensorRT."""
     (wanted,) = arguments
     installed = installed_version()
     if installed is None:

@@ -17,7 +17,7 @@ _console = Console(stderr=True)
 
 
 def main() -> int:
-    """Serve until a signal; the exit status is 0 after a clean stop, 1 where the server could not run."""
+    """Serve until a signal; the exit status is 0 after a clean stop, 1 if the server could not run."""
     options = _parse()
     signal.signal(signal.SIGTERM, _interrupt)
     try:

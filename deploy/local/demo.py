@@ -1,4 +1,4 @@
-"""``make demo``: one picture through real Triton, and a contact sheet of everything it was made from."""
+"""``make demo``: one picture through real Triton, and a contact sheet of its inputs."""
 
 import argparse
 import sys
@@ -24,7 +24,7 @@ _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
 
 
 def main() -> int:
-    """Start the server, make the picture, stop the server, say where the files are."""
+    """Start the server, make the picture, stop the server, print the paths of the files."""
     options = _parse()
     console = Console()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -107,11 +107,12 @@ def _contact_sheet(tiles: dict[str, Image.Image]) -> Image.Image:
 
 
 def _conditions(server: LocalTriton, repository: Path, pose: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Ask the server for what it saw in the pose picture: the keypoints' drawing and the depth, (H, W, 3) uint8."""
+    """Ask the server for its analysis of the pose picture: the keypoints' drawing and the depth, (H, W, 3) uint8."""
     orchestrator = repository / "insta_depth_stream" / "1"
-    sys.path.insert(0, str(orchestrator))  # the drawing is the served model's own
+    sys.path.insert(0, str(orchestrator))  # the served model's own drawing
     import torch
-    from denoising.conditioning import DepthProcessor, depth_picture, draw_face_keypoints
+    from denoising.conditioning import DepthProcessor
+    from denoising.control_pictures import depth_picture, draw_face_keypoints
 
     from insta_depth_shared.manifest import Manifest
     from insta_depth_shared.pictures import resize_for_model

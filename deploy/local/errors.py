@@ -1,8 +1,8 @@
-"""What can go wrong before and while a local Triton starts: one sentence what, one what to do."""
+"""The errors of starting a local Triton: one sentence on what happened, one on what to do."""
 
 
 class LocalTritonError(Exception):
-    """Root of the tree; ``what`` happened and the ``remedy`` are a sentence each."""
+    """Base class; ``what`` happened and the ``remedy`` are a sentence each."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(what, remedy)
@@ -14,7 +14,7 @@ class LocalTritonError(Exception):
 
 
 class PreflightError(LocalTritonError):
-    """This machine, as it is now, cannot run the server."""
+    """This machine cannot run the server in its present state."""
 
 
 class UnsupportedProcessor(PreflightError):
@@ -22,7 +22,7 @@ class UnsupportedProcessor(PreflightError):
 
 
 class GlibcTooOld(PreflightError):
-    """The C library is older than the server's, or another one."""
+    """The C library is not glibc, or too old for the server."""
 
 
 class UnsupportedPython(PreflightError):
@@ -30,11 +30,11 @@ class UnsupportedPython(PreflightError):
 
 
 class LibpythonMissing(PreflightError):
-    """The interpreter comes without the shared library that the stub process links."""
+    """The interpreter lacks the shared library that the stub process links."""
 
 
 class SharedMemoryTooSmall(PreflightError):
-    """/dev/shm, through which tensors travel, has too little room."""
+    """/dev/shm, used to pass tensors, is too small."""
 
 
 class PortTaken(PreflightError):
@@ -46,7 +46,7 @@ class AddressRefused(PreflightError):
 
 
 class PathRefused(PreflightError):
-    """A path has signs that the server's programs cannot take, and nothing can be done about it here."""
+    """A path has characters that the server's programs cannot handle, and no link to it can be made."""
 
 
 class RepositoryMissing(PreflightError):
@@ -58,4 +58,4 @@ class DownloadFailed(LocalTritonError):
 
 
 class StartFailed(LocalTritonError):
-    """The server ended, or did not become ready in time."""
+    """The server exited, or did not become ready in time."""

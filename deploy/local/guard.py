@@ -1,11 +1,11 @@
-"""Stands between us and the server, and leaves nothing behind whatever happens to us.
+"""Supervises the server and cleans up after it, even if our process is killed.
 
-Runs as a process of its own: it starts the server, and ends it when its standard input closes, which is
-what happens when the process that started it stops it, ends or is killed. Afterwards it ends the stub
-processes that are left and removes their regions in /dev/shm. Standard library only, so that it starts at once.
+It runs as a separate process: it starts the server, and ends it when its standard input closes, which happens when its
+parent stops it, exits or is killed. Then it ends the remaining stub processes and removes their regions in /dev/shm. It
+uses only the standard library, to start at once.
 
-It also starts the server anew when a model's process dies: Triton 2.51 would neither end the requests that this
-process was answering nor start another, and would still call itself ready.
+It also restarts the server when a model's process dies: Triton 2.51 would neither end that process's requests nor start
+another one, and would still report ready.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from types import FrameType
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.1
 _MOST_STARTS = 100
-"""A server that keeps losing a process is broken; each start takes seconds, so this is no busy loop."""
+"""Give up on a server that keeps losing a process. Each start takes seconds, so this is no busy loop."""
 
 
 def main() -> int:
@@ -37,14 +37,14 @@ def main() -> int:
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
     try:
-        return _run_anew(arguments)
+        return _run_with_restarts(arguments)
     finally:
         if arguments.links:
             shutil.rmtree(arguments.links, ignore_errors=True)
 
 
-def _run_anew(arguments: argparse.Namespace) -> int:
-    """Run the command until it ends by itself or is to end, and again where a model's process has died."""
+def _run_with_restarts(arguments: argparse.Namespace) -> int:
+    """Run the command until it exits or is told to; restart it if a model's process has died."""
     host, port = arguments.address
     for _ in range(_MOST_STARTS):
         try:
@@ -58,7 +58,7 @@ def _run_anew(arguments: argparse.Namespace) -> int:
 
 
 class StubDied(Exception):
-    """A model's process is gone, which the server does not replace."""
+    """A model's process died; the server does not replace it."""
 
 
 def _say(message: str) -> None:
@@ -66,9 +66,9 @@ def _say(message: str) -> None:
 
 
 def _run(command: list[str], stop_timeout_s: float, address: tuple[str, int]) -> int:
-    # Before the start: what is ignored here would be ignored by the server as well.
+    # Before the start: the server would inherit ignored signals.
     signal.signal(signal.SIGTERM, _stop_asked)
-    # The server's output goes where our standard error goes: the log file.
+    # The server's output goes to our standard error: the log file.
     server = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True, preexec_fn=_die_with_parent
     )
@@ -78,7 +78,7 @@ def _run(command: list[str], stop_timeout_s: float, address: tuple[str, int]) ->
     except (SystemExit, BrokenPipeError):
         pass
     except StubDied:
-        server.kill()  # at once: every request that hangs on it ends with an error
+        server.kill()  # at once, so that its pending requests end with an error
         raise
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -87,7 +87,7 @@ def _run(command: list[str], stop_timeout_s: float, address: tuple[str, int]) ->
 
 
 def _die_with_parent() -> None:
-    """Have the kernel end the server should this guard be killed."""
+    """Let the kernel end the server if this guard is killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -98,7 +98,7 @@ def _stop_asked(_signal: int, _frame: FrameType | None) -> None:
 def _wait(server: "subprocess.Popen[bytes]", address: tuple[str, int]) -> None:
     """Return when the server has ended or our standard input is closed; raises `StubDied`.
 
-    Stubs count only while the server listens: as it loads, and as it stops, they come and go.
+    Stubs are checked only while the server listens: they come and go while it loads and stops.
     """
     stubs: dict[int, str] = {}
     while server.poll() is None:
@@ -127,9 +127,9 @@ def _has_ended(pid: int) -> bool:
 
 
 def _state(pid: int) -> tuple[str, int]:
-    """Return the state's letter and the parent of a process; no letter for one that is gone."""
+    """Return the state letter and the parent of a process; no letter if it is gone."""
     try:
-        # The name before them, in parentheses, may hold anything.
+        # The name before them, in parentheses, may contain anything.
         state, parent = (
             Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:2]
         )
@@ -139,7 +139,7 @@ def _state(pid: int) -> tuple[str, int]:
 
 
 def _name(pid: int) -> str:
-    """What the stub runs: its first argument is ``<repository>/<model>/<version>/model.py``."""
+    """The stub's model: its first argument is ``<repository>/<model>/<version>/model.py``."""
     try:
         arguments = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace").split("\0")
     except OSError:
@@ -154,7 +154,7 @@ def _end(server: "subprocess.Popen[bytes]", timeout_s: float) -> None:
     except subprocess.TimeoutExpired:
         server.kill()
         server.wait()
-    # What is left of the group is stubs that did not notice.
+    # The rest of the group are stubs that are still running.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGKILL)
 

@@ -1,7 +1,7 @@
-"""The interpreter that Triton's stubs start: this one, with its packages.
+"""The Python environment of Triton's stubs: this interpreter, with its packages.
 
-A stub takes the environment of the first ``python3`` on the path and reads every path in it as ASCII. Where that will
-not do, it is shown another environment: the same interpreter and the same packages behind links.
+A stub uses the environment of the first ``python3`` on the path and reads every path in it as ASCII. If that fails, it
+gets another environment: links to the same interpreter and packages.
 """
 
 import sys
@@ -14,7 +14,7 @@ _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def programs(paths: PlainPaths) -> Path:
-    """Return the folder of a ``python3`` whose environment a stub can read."""
+    """Return the folder of a ``python3`` with an environment that a stub can read."""
     folder = Path(sys.executable).parent
     lists = [each for packages in _package_folders() for each in packages.glob("*.pth")]
     if is_plain(folder) and is_plain(Path(sys.base_prefix)) and all(map(_is_readable, lists)):
@@ -29,7 +29,7 @@ def _package_folders() -> Iterator[Path]:
 
 
 def _is_readable(path_list: Path) -> bool:
-    """Whether a list of further folders is one that the stub's interpreter does not stumble over."""
+    """Whether the stub's interpreter can read a ``.pth`` file."""
     return path_list.read_bytes().isascii()
 
 

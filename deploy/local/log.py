@@ -1,17 +1,17 @@
-"""What Triton's log says about loading: how far it is, and why it failed."""
+"""Reading Triton's log: loading progress, and why it failed."""
 
 import re
 from pathlib import Path
 
 _LOADED = re.compile(r"successfully loaded '([^']+)'")
 _ERROR = re.compile(r"^E\d{4} .*?\] (?P<text>.+)$", re.MULTILINE)
-_NO_GPU = "CudaDriverHelper"  # an error to Triton, the usual case to a laptop
+_NO_GPU = "CudaDriverHelper"  # Triton logs an error where a laptop simply has no GPU
 _MOST_LINES = 20
 _CRASH = re.compile(r"^(terminate called after .*(\n *what\(\): .*)?|(/\S+/)?(ba|da)?sh: .*)$", re.MULTILINE)
 
 
 def read(path: Path) -> str:
-    """The whole log; bytes that are no text do not matter here."""
+    """The whole log; invalid bytes are replaced."""
     return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
@@ -21,7 +21,7 @@ def loaded_models(text: str) -> list[str]:
 
 
 def why_failed(text: str) -> str:
-    """The lines that say why, indented: Triton's errors with their tracebacks, else begin and end of the log."""
+    """The relevant lines, indented: Triton's errors with their tracebacks, else the start and end of the log."""
     errors = [_unescaped(match["text"]) for match in _ERROR.finditer(text) if _NO_GPU not in match["text"]]
     lines = [line for line in ("\n".join(errors) or text).splitlines() if line.strip()]
     if len(lines) > _MOST_LINES:
@@ -30,11 +30,11 @@ def why_failed(text: str) -> str:
 
 
 def crash(text: str) -> str:
-    """What is left of a stub that ended before it was a Python model: Triton would wait for it for ever."""
+    """The output of a stub that exited before it became a Python model: Triton would wait for it for ever."""
     match = _CRASH.search(text)
     return f"  {match[0]}" if match else ""
 
 
 def _unescaped(message: str) -> str:
-    """Triton quotes a message onto one line."""
+    """Undo Triton's quoting of a message onto one line."""
     return message.strip('"').replace("\\n", "\n").replace('\\"', '"')

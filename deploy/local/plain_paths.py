@@ -1,7 +1,7 @@
-"""Paths that the server's programs can take.
+"""Paths that the server's programs can handle.
 
-Triton starts a model's process by a shell command without quotes, and the interpreter in it reads paths as ASCII. A
-path with a space, an accent or one of the shell's signs is therefore offered under a link without any.
+Triton starts a model's process with an unquoted shell command, and its interpreter reads paths as ASCII. So a path with
+spaces, non-ASCII or shell characters is replaced with a link.
 """
 
 import os
@@ -13,23 +13,23 @@ from pathlib import Path
 from .errors import PathRefused
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./+=@,%-]{1,200}")
-"""A colon would end a folder in PATH and LD_LIBRARY_PATH; after a long path, a file's name may be one too many."""
+"""No colon: it would split PATH and LD_LIBRARY_PATH. Limited length, to leave room for file names."""
 _ALWAYS_THERE = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def is_plain(path: Path) -> bool:
-    """Whether the server's programs take ``path`` as it is."""
+    """Whether the server's programs can handle ``path``."""
     return _PLAIN.fullmatch(str(path)) is not None
 
 
 class PlainPaths:
-    """Makes the links, in one folder that is made when the first is needed; `remove` deletes it."""
+    """Creates the links, in a folder that is created with the first one; `remove` deletes it."""
 
     def __init__(self) -> None:
         self.folder: Path | None = None
 
     def of(self, path: Path, name: str) -> Path:
-        """Return ``path``, or a link of this name to it where it is not plain. Raises `PathRefused`."""
+        """Return ``path``, or a link of this name to it if it is not plain. Raises `PathRefused`."""
         if is_plain(path):
             return path
         link = self.folder_for(path) / name
@@ -37,12 +37,12 @@ class PlainPaths:
         return link
 
     def folder_for(self, path: Path) -> Path:
-        """Return the folder of the links, which is made for ``path`` if there is none. Raises `PathRefused`."""
+        """Return the folder of the links; create it for ``path`` if there is none. Raises `PathRefused`."""
         self.folder = self.folder or _make_folder(path)
         return self.folder
 
     def remove(self) -> None:
-        """Delete the links; what they lead to stays."""
+        """Delete the links, not their targets."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None

@@ -1,4 +1,4 @@
-"""Checks before the start, each with a message that says what to do."""
+"""Checks before the start; each message says what to do."""
 
 import errno
 import os
@@ -34,7 +34,7 @@ _ELSEWHERE = "Run the repository in the Triton container on another machine and 
 
 
 def check_machine() -> None:
-    """Raise a `PreflightError` where the server cannot run here at all; nothing was fetched yet."""
+    """Raise a `PreflightError` if the server cannot run here at all, before anything is downloaded."""
     check_processor()
     check_glibc()
     check_python()
@@ -42,7 +42,7 @@ def check_machine() -> None:
 
 
 def check_processor() -> None:
-    """The wheel holds x86-64 Linux programs only."""
+    """The wheel contains only x86-64 Linux programs."""
     system, machine = platform.system(), platform.machine()
     if (system, machine) != ("Linux", "x86_64"):
         raise UnsupportedProcessor(
@@ -70,7 +70,7 @@ def _libc_version() -> str:
 
 
 def check_python() -> None:
-    """The wheel holds one stub a minor version of CPython with a GIL."""
+    """The wheel contains one stub per minor version of CPython, with GIL."""
     found = f"{platform.python_implementation()} {platform.python_version()}"
     free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
     if runtime.PYTHON_VERSION in PYTHONS and sys.implementation.name == "cpython" and not free_threaded:
@@ -83,7 +83,7 @@ def check_python() -> None:
 
 
 def check_libpython(files: TritonFiles) -> None:
-    """The stub links the interpreter's shared library, which some distributions pack apart."""
+    """The stub links the interpreter's shared library, which is a separate package on some distributions."""
     if _bundled(files) or runtime.find_libpython():
         return
     raise LibpythonMissing(
@@ -94,7 +94,7 @@ def check_libpython(files: TritonFiles) -> None:
 
 
 def _bundled(files: TritonFiles) -> bool:
-    """The wheel brings the library itself for the Python version that it was built with."""
+    """The wheel contains the library for the Python version that it was built with."""
     minor = runtime.PYTHON_VERSION.partition(".")[2]
     return any(files.libraries.glob(f"libpython3-*.{minor}.so*"))
 
@@ -110,7 +110,7 @@ def check_shared_memory() -> None:
 
 
 def check_repository(repository: Path) -> None:
-    """Triton itself starts with an empty repository and serves nothing."""
+    """Triton itself would start with an empty repository and serve nothing."""
     if not any(repository.glob("*/config.pbtxt")):
         raise RepositoryMissing(
             f"{repository} is not a model repository: no folder in it has a config.pbtxt.",
@@ -119,7 +119,7 @@ def check_repository(repository: Path) -> None:
 
 
 def check_ports(host: str, ports: Mapping[str, int]) -> None:
-    """Bind each of ``ports`` (by what it is for) once, as the server will."""
+    """Bind each of ``ports`` (by purpose) once, as the server will."""
     for purpose, port in ports.items():
         if twice := [other for other in ports if ports[other] == port and other != purpose]:
             raise PortTaken(f"Port {port} is given for {purpose} and {twice[0]}.", "Give each a port of its own.")
@@ -138,7 +138,7 @@ def check_ports(host: str, ports: Mapping[str, int]) -> None:
 
 def _bind_error(host: str, port: int) -> OSError | None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        # A connection of a server that ended a moment ago must not count as one that listens.
+        # Connections of a server that has just exited must not count as a listening socket.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -148,7 +148,7 @@ def _bind_error(host: str, port: int) -> OSError | None:
 
 
 def _holder(port: int) -> str:
-    """`` by NAME (pid N)``, or nothing where the process is not ours to see."""
+    """`` by NAME (pid N)``, or "" if the process is not visible to us."""
     try:
         connections = psutil.net_connections("tcp")
     except (psutil.Error, OSError):

@@ -1,8 +1,7 @@
-"""What the server needs around it: a backend folder for this interpreter, and an environment.
+"""The server's surroundings: a backend folder for this interpreter, and an environment.
 
-A Python model runs in a *stub* process that embeds an interpreter. It has to be the stub of the running
-Python version, it has to find that Python's shared library, and its packages have to be those of this
-(virtual) environment.
+A Python model runs in a *stub* process that embeds an interpreter. It must be the stub of the running Python version,
+find that Python's shared library, and use the packages of this (virtual) environment.
 """
 
 import ctypes.util
@@ -26,16 +25,16 @@ _NUMPY2 = b"\n\nimport stub_numpy2\n\nstub_numpy2.install()\n"
 
 @dataclass(frozen=True)
 class Runtime:
-    """Folders given to the server, and the environment it is started in."""
+    """The server's folders and environment."""
 
     backends: Path
     environment: dict[str, str]
 
 
 def prepare(files: TritonFiles, paths: PlainPaths | None = None) -> Runtime:
-    """Put backends and libpython together for this interpreter; safe to call from several processes.
+    """Assemble backends and libpython for this interpreter; safe to call from several processes.
 
-    ``paths`` has the links under which the server sees what lies at a path that it cannot take.
+    ``paths``: the links for paths that the server cannot handle.
     """
     paths = paths or PlainPaths()
     root = CACHE / "runtime" / f"python{PYTHON_VERSION}-{_fingerprint(files)}"
@@ -55,9 +54,9 @@ def prepare(files: TritonFiles, paths: PlainPaths | None = None) -> Runtime:
 def environment(library_folders: list[Path], programs: Path | None = None) -> dict[str, str]:
     """The parent's environment, ``INSTA_DEPTH_*`` settings included, plus what the stubs need.
 
-    A stub starts its interpreter in isolated mode, in which PYTHONHOME and PYTHONPATH do not count: it takes
-    the environment of the first ``python3`` on the path, as the shell would. Of the folder of libpython only
-    that one library is offered: the rest of it (another OpenSSL, another C++ runtime) must not reach the server.
+    A stub starts its interpreter in isolated mode, which ignores PYTHONHOME and PYTHONPATH: it uses the environment
+    of the first ``python3`` on the path. Of libpython's folder only that one library is offered: the server must
+    not load the others (another OpenSSL, another C++ runtime).
     """
     inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
     return inherited | {
@@ -72,7 +71,7 @@ def _prepended(variable: str, folders: list[Path]) -> str:
 
 
 def find_libpython() -> Path | None:
-    """The shared library of the running interpreter, or None where it was built without one."""
+    """The shared library of the running interpreter, or None if it was built without one."""
     folders = [
         sysconfig.get_config_var("LIBDIR"),
         f"{sys.base_exec_prefix}/lib",
@@ -94,18 +93,18 @@ def _from_loader() -> Path | None:
 
 
 def _fingerprint(files: TritonFiles) -> str:
-    """Two environments that share a cache get folders of their own."""
+    """Environments that share a cache get separate folders."""
     text = "\n".join([str(files.root), sys.base_exec_prefix, str(_OWN_BACKENDS)])
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _copy(source: Path, folder: Path) -> None:
-    # A copy, since Triton refuses a backend that is a link out of the backend directory.
+    # A copy, since Triton rejects a backend that links out of the backend directory.
     _write(folder / source.name, source.read_bytes(), source.stat().st_mode)
 
 
 def _write(target: Path, content: bytes, mode: int = 0o644) -> None:
-    """Put ``content`` there in one piece, and leave a file alone that has it: a server may be using it."""
+    """Write ``content`` atomically; keep a file that has it already, since a server may be using it."""
     if target.is_file() and target.read_bytes() == content:
         return
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ from .plain_paths import PlainPaths
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-"""Called with the number of models that are ready, and of all."""
+"""Called with the number of ready models and the number of all models."""
 
 _POLL_S = 0.1
 # Triton waits this long for requests in flight, and as long for a client that keeps its connection open.
@@ -34,7 +34,7 @@ _GUARD = Path(__file__).resolve().parent / "guard.py"
 
 @dataclass(frozen=True)
 class Options:
-    """How the server listens and what it keeps in memory. Port 0 stands for one that is free."""
+    """The server's ports, memory and limits. Port 0 means any free port."""
 
     host: str = "127.0.0.1"
     http_port: int = 8000
@@ -43,11 +43,11 @@ class Options:
     response_cache_bytes: int = 64 << 20
     start_timeout_s: float = 600.0
     stop_timeout_s: float = 8.0
-    """After this long the server is killed: one that answers a unary request when asked to stop never would."""
+    """The server is killed after this time: one that is answering a unary request would never stop."""
     log_path: Path | None = None
     """``build/triton/logs/<repository>-<http port>.log`` by default, overwritten at each start."""
     environment: Mapping[str, str] | None = None
-    """Settings for the models (``INSTA_DEPTH_…``) on top of those of this process."""
+    """Settings for the models (``INSTA_DEPTH_…``), added to this process's environment."""
     more_arguments: Sequence[str] = ()
     """Further arguments of ``tritonserver``, as they are."""
 
@@ -58,8 +58,8 @@ ON_FREE_PORTS = Options(http_port=0, grpc_port=0, metrics_port=0)
 class LocalTriton:
     """Serves ``repository`` from entering the ``with`` block to leaving it.
 
-    Raises a `LocalTritonError` that says what to do where the server cannot start. It ends with this process,
-    however this process ends.
+    Raises a `LocalTritonError` that says what to do if the server cannot start. The server always ends with this
+    process.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class LocalTriton:
 
     @property
     def log_path(self) -> Path:
-        """Everything that the server and the models print."""
+        """The output of the server and the models."""
         name = f"{_short(self.repository.name)}-{self.options.http_port}.log"
         return self.options.log_path or wheel.CACHE / "logs" / name
 
@@ -103,7 +103,7 @@ class LocalTriton:
 
     @property
     def pid(self) -> int:
-        """Of the server's process, 0 where there is none; the guard may start another in its place."""
+        """The server's process id, 0 if there is none; the guard may replace the process."""
         if self._guard is None:
             return 0
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -134,7 +134,7 @@ class LocalTriton:
             raise
 
     def stop(self) -> None:
-        """End the server and wait until nothing of it is left; does nothing where it has ended."""
+        """Stop the server and wait until all its processes are gone; does nothing if it has ended."""
         if self._guard is None:
             self._paths.remove()
             return
@@ -228,7 +228,7 @@ class LocalTriton:
         return f"The whole log is {self.log_path}."
 
     def _is_ready(self) -> bool:
-        # http.client rather than urllib, which would ask a proxy for 127.0.0.1.
+        # http.client, because urllib would use a proxy for 127.0.0.1.
         connection = http.client.HTTPConnection(self.options.host, self.options.http_port, timeout=5)
         try:
             connection.request("GET", "/v2/health/ready")
@@ -240,7 +240,7 @@ class LocalTriton:
 
 
 def _short(name: str) -> str:
-    """The beginning of a file's name that leaves room for more: the system allows 255 bytes."""
+    """Truncate a file name: the system allows 255 bytes."""
     return os.fsdecode(os.fsencode(name)[:200])
 
 
@@ -251,11 +251,11 @@ def _pipe(stream: IO[str] | None) -> IO[str]:
 
 
 def _with_ports(options: Options) -> Options:
-    """Put a free port in the place of each 0."""
+    """Replace each 0 with a free port."""
     names = ("http_port", "grpc_port", "metrics_port")
     asked = [name for name in names if getattr(options, name) == 0]
     with contextlib.ExitStack() as stack:
-        # All at once, so that no port is given twice.
+        # Bind all at once, so that no port is used twice.
         sockets = [stack.enter_context(socket.create_server((options.host, 0))) for _ in asked]
         found = {name: listener.getsockname()[1] for name, listener in zip(asked, sockets, strict=True)}
     return replace(options, **found)

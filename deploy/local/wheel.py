@@ -1,7 +1,7 @@
-"""Triton itself, taken out of the ``nvidia-pytriton`` wheel.
+"""Triton itself, from the ``nvidia-pytriton`` wheel.
 
-Only the server, its Python backend with the stubs, and the local response cache are kept. The wheel's own
-requirements concern its Python interface, which is not used: hence ``--no-deps`` and a folder of its own.
+Only the server, its Python backend with the stubs, and the local response cache are kept. The wheel's requirements are
+for its Python interface, which is not used: hence ``--no-deps`` and a separate folder.
 """
 
 import importlib.util
@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TritonFiles:
-    """Where the parts of an unpacked wheel lie."""
+    """Paths in an unpacked wheel."""
 
     root: Path
 
     @property
     def server(self) -> Path:
-        """The program itself."""
+        """The server's executable."""
         return self.root / "pytriton" / "tritonserver" / "bin" / "tritonserver"
 
     @property
@@ -52,16 +52,16 @@ class TritonFiles:
         return self.root / "pytriton" / "tritonserver" / "caches"
 
     def stub(self, python_version: str) -> Path:
-        """The process in which a Python model runs, for ``python_version`` as in ``3.11``."""
+        """The executable that runs a Python model, for ``python_version`` such as ``3.11``."""
         stubs = self.root / "pytriton" / "tritonserver" / "python_backend_stubs"
         return stubs / python_version / "triton_python_backend_stub"
 
 
 def ensure() -> TritonFiles:
-    """Return the unpacked server, fetching the wheel first where it is not there yet.
+    """Return the unpacked server; fetch the wheel if it is missing.
 
-    The folder is ``build/triton``, or ``INSTA_DEPTH_TRITON_HOME``; either the wheel's content itself or a
-    folder named after wheel and version may lie in it.
+    The folder is ``build/triton``, or ``INSTA_DEPTH_TRITON_HOME``; it contains either the wheel's content or a
+    folder named after wheel and version.
     """
     home = Path(os.environ.get(HOME_VARIABLE) or CACHE).expanduser().resolve()
     versioned = home / f"{WHEEL}-{VERSION}"
@@ -73,7 +73,7 @@ def ensure() -> TritonFiles:
 
 
 def _unpack(target: Path) -> None:
-    """Install the wheel beside ``target`` and rename it into place, so that no half of it is ever seen."""
+    """Install the wheel beside ``target`` and rename it into place, so that it is never seen half-installed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-") as folder:
         everything, kept = Path(folder, "wheel"), Path(folder, "kept")
@@ -89,7 +89,7 @@ def _rename(source: Path, target: Path) -> None:
     try:
         source.rename(target)
     except OSError:
-        # Another process was faster; what it put there is the same.
+        # Another process was faster and installed the same.
         if not TritonFiles(target).server.is_file():
             raise
 

@@ -3,7 +3,14 @@
 import pytest
 
 from deploy.docker import serve_triton, tensorrt_matches
-from deploy.docker.serve_triton import PREFIX, SettingError, Settings, command, cuda_pool_bytes
+from deploy.docker.serve_triton import (
+    PREFIX,
+    SettingError,
+    Settings,
+    command,
+    controlnet_count,
+    cuda_pool_bytes,
+)
 from tests.conftest import ROOT
 
 KNOWN = [PREFIX + name.upper() for name in Settings.__dataclass_fields__]
@@ -170,3 +177,21 @@ def test_a_tensorrt_of_another_release_stops_the_build(monkeypatch, capsys, inst
     monkeypatch.setattr(tensorrt_matches, "installed_version", lambda: installed)
     assert tensorrt_matches.main([wanted]) == status
     assert (wanted in capsys.readouterr().err) == (status == 1 or installed is None)
+
+
+def test_plans_are_loaded_once_and_two_at_a_time():
+    """Asking a plan for its configuration loads it once more, and each one that loads is in host memory twice."""
+    given = flags()
+    assert "--disable-auto-complete-config" in given
+    assert given["--model-load-thread-count"] == "2"
+
+
+def test_the_pool_is_for_as_many_controlnets_as_the_repository_has(tmp_path):
+    assert controlnet_count("s3://bucket/models") == 2
+    ensemble = tmp_path / "denoise_step"
+    ensemble.mkdir()
+    steps = "".join(f'step {{ model_name: "{name}" }}' for name in ("identitynet", "depth", "canny", "unet"))
+    (ensemble / "config.pbtxt").write_text(f"ensemble_scheduling {{ {steps} }}")
+    assert controlnet_count(str(tmp_path)) == 3
+    pool = flags(INSTA_DEPTH_TRITON_REPOSITORY=str(tmp_path))["--cuda-memory-pool-byte-size"]
+    assert pool == f"0:{cuda_pool_bytes(16, controlnets=3)}"

@@ -45,9 +45,9 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     pb_utils: Any = ModuleType("triton_python_backend_utils")
     pb_utils.TritonModelException = TritonModelException
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", pb_utils)
-    for name in ("stand_in", "plan"):
+    for name in ("stand_in", "plan", "on_device"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    for folder in ("python", "tensorrt"):
+    for folder in ("python", "tensorrt", "onnxruntime"):
         monkeypatch.syspath_prepend(str(BACKENDS / folder))
     return monkeypatch
 
@@ -209,3 +209,32 @@ def test_what_triton_cannot_hold_is_named(modules: pytest.MonkeyPatch) -> None:
         complete_config(FakeConfig(), [Port("x", None, (-1, 3))], [], 4)
     with pytest.raises(TritonModelException, match="x: a tensor needs a dimension besides the batch's"):
         complete_config(FakeConfig(), [Port("x", "TYPE_FP32", (-1,))], [], 4)
+
+
+class TensorOnAGpu:
+    """As the Python backend hands it over: only DLPack leads out."""
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self._values = values
+
+    def is_cpu(self) -> bool:
+        return False
+
+    def as_numpy(self) -> Any:
+        raise RuntimeError("Tensor is stored in GPU and cannot be converted to NumPy.")
+
+    def __dlpack__(self, **given: Any) -> Any:
+        return self._values.__dlpack__(**given)
+
+    def __dlpack_device__(self) -> Any:
+        return self._values.__dlpack_device__()
+
+
+def test_a_session_on_the_cpu_takes_tensors_of_a_gpu(modules: pytest.MonkeyPatch) -> None:
+    """A machine with a GPU and without onnxruntime-gpu: the loop's tensors lie on the GPU."""
+    from on_device import on_host
+
+    values = torch.arange(6.0).view(2, 3)
+    assert on_host(TensorOnAGpu(values)).tolist() == values.tolist()
+    in_host_memory = SimpleNamespace(is_cpu=lambda: True, as_numpy=values.numpy)
+    assert on_host(in_host_memory).tolist() == values.tolist()

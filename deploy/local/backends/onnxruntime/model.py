@@ -1,7 +1,7 @@
-"""Stands in for Triton's C++ backend ``onnxruntime`` where only the Python backend is at hand.
+"""Replaces Triton's C++ backend ``onnxruntime`` where only the Python backend is available.
 
-Triton reads this file as a *Python-based backend*: every model whose file is ``model.onnx`` runs through it,
-and the repository stays the one that the container serves. It completes a configuration as the C++ backend does.
+Triton loads this file as a *Python-based backend*: every model whose file is ``model.onnx`` runs through it, so the
+repository is the same as in the container. It completes a configuration as the C++ backend does.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
-from on_device import OnDevice
+from on_device import OnDevice, on_host
 from stand_in import Port, complete_config, version_folder
 
 _TRITON_TYPES = {
@@ -34,7 +34,7 @@ _DEFAULT_MAX_BATCH_SIZE = 4  # the C++ backend's
 _FILE_NAME = "model.onnx"
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _DLPACK = "exchange_by_dlpack"
-"""A parameter of ours, for tests: take the GPU's way on a CPU, too."""
+"""Our own parameter, for tests: use the GPU code path on a CPU too."""
 
 Feeds = dict[str, Any]
 """One request's inputs by name: arrays in host memory, or Triton's tensors for `OnDevice`."""
@@ -81,7 +81,7 @@ class TritonPythonModel:
         pb_utils.Logger.log_info(f"{args['model_name']} runs on {', '.join(self._session.get_providers())}")
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Answer each request; together they are one batch, since Triton only joins those of equal shapes."""
+        """Answer each request; together they form a batch, since Triton only joins requests of equal shapes."""
         feeds = [self._feeds(request) for request in requests]
         wanted = {name for request in requests for name in request.requested_output_names()}
         names = [name for name in self._outputs if name in wanted]
@@ -92,16 +92,16 @@ class TritonPythonModel:
     def _feeds(self, request: Any) -> Feeds:
         tensors = {name: pb_utils.get_input_tensor_by_name(request, name) for name in self._inputs}
         there = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-        return there if self._on_device else {name: tensor.as_numpy() for name, tensor in there.items()}
+        return there if self._on_device else {name: on_host(tensor) for name, tensor in there.items()}
 
     def _answer(self, feeds: list[Feeds], names: list[str]) -> list[Any]:
         try:
             run = self._on_device.run if self._on_device else self._run
             return [pb_utils.InferenceResponse(_tensors(names, outputs)) for outputs in run(feeds, names)]
-        except Exception as error:  # whatever a network throws belongs to its request, never to this process
+        except Exception as error:  # an error of the network must only affect its request
             if len(feeds) == 1:
                 return [pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))]
-            # One bad request must not take its neighbours with it.
+            # One bad request must not fail the others.
             return [self._answer([one], names)[0] for one in feeds]
 
     def _run(self, feeds: list[Feeds], names: list[str]) -> list[list[np.ndarray]]:
@@ -128,7 +128,7 @@ def _session_options(parameters: dict[str, dict[str, str]]) -> ort.SessionOption
     options = ort.SessionOptions()
     options.intra_op_num_threads = number("intra_op_thread_count", len(os.sched_getaffinity(0)))
     options.inter_op_num_threads = number("inter_op_thread_count", 1)
-    # Two engines of one step run at the same time: a thread that waits must not hold a core that the other needs.
+    # Two engines of a step run at the same time: a waiting thread must not occupy a core that the other needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
@@ -141,7 +141,7 @@ def _providers(kind: str, device: int) -> list[Any]:
 
 
 def _tensors(names: list[str], outputs: Sequence[Any]) -> list[Any]:
-    """Arrays in host memory are faster as such; what knows DLPack and is no array stays where it is."""
+    """Return host tensors as arrays, which is faster; leave DLPack tensors on their device."""
     return [
         pb_utils.Tensor(name, output) if isinstance(output, np.ndarray) else pb_utils.Tensor.from_dlpack(name, output)
         for name, output in zip(names, outputs, strict=True)

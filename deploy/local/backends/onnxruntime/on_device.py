@@ -1,14 +1,14 @@
-"""Running a session on tensors that are on its device already, without a copy through host memory.
+"""Running a session on tensors that are already on its device, without a copy through host memory.
 
-Order on a GPU, where every library has a stream of its own: Triton hands over inputs on which no work is pending;
-ONNX Runtime ends a run with ``cudaStreamSynchronize`` unless the run asks it not to (``OnRunEnd`` of its CUDA
-provider), so outputs are complete when `run` returns. What is left is our own joining of several requests, for
-which ``synchronize_inputs`` waits.
+Synchronisation on a GPU, where every library has its own stream: Triton passes inputs without pending work. ONNX
+Runtime ends a run with ``cudaStreamSynchronize`` by default (``OnRunEnd`` of its CUDA provider), so outputs are
+complete when `run` returns. Only our own joining of several requests remains, for which ``synchronize_inputs`` waits.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 
 
@@ -44,3 +44,12 @@ class OnDevice:
         binding.synchronize_inputs()
         self._session.run_with_iobinding(binding)
         return binding.get_outputs()
+
+
+def on_host(tensor: Any) -> np.ndarray:
+    """Return Triton's ``tensor`` as an array; one on a GPU is copied, for a session that has none."""
+    if tensor.is_cpu():
+        return tensor.as_numpy()  # type: ignore[no-any-return]
+    import torch
+
+    return torch.from_dlpack(tensor).cpu().numpy()  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""What the stand-ins for Triton's C++ backends share; a stub finds it beside ``triton_python_backend_utils``."""
+"""Shared code of the replacements for Triton's C++ backends; a stub finds it beside ``triton_python_backend_utils``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import triton_python_backend_utils as pb_utils
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of a network: Triton's type, None where it has none, and a shape with -1 for what is open."""
+    """An input or output of a network: its Triton type, None if it has none, and its shape, -1 where dynamic."""
 
     name: str
     data_type: str | None
@@ -18,7 +18,7 @@ class Port:
 
 
 def version_folder() -> Path:
-    """Where the model's file lies; Triton passes no path to ``auto_complete_config``.
+    """The model's version folder; Triton passes no path to ``auto_complete_config``.
 
     The stub's first argument is <repository>/<model>/<version>/model.py.
     """
@@ -32,7 +32,7 @@ def _stub_arguments() -> list[str]:
 def complete_config(config: Any, inputs: Sequence[Port], outputs: Sequence[Port], max_batch_size: int) -> None:
     """Fill in what ``config.pbtxt`` leaves out: tensors, batch size and the dynamic batcher.
 
-    ``max_batch_size`` is what a network that batches gets where the file asks for none.
+    ``max_batch_size``: for a network that batches, if the file sets none.
     """
     given = config.as_dict()
     batched = _complete_batching(config, [*inputs, *outputs], max_batch_size)

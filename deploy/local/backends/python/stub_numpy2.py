@@ -1,9 +1,9 @@
-"""Lets the wheel's stub processes work with NumPy 2.
+"""Makes the wheel's stub processes work with NumPy 2.
 
-They were compiled with a pybind11 from before NumPy 2, which reads a dtype's item size in the place where NumPy 2
-keeps the dtype's flags, and so finds 0: tensors leave with no bytes, and each that arrives is its first item over
-and over. This was fixed upstream (python_backend #384), so the container does without this file. NumPy 1 is no
-way out: it has no wheels for Python 3.13.
+They were compiled with a pybind11 older than NumPy 2. It reads a dtype's item size where NumPy 2 stores the dtype's
+flags, and finds 0: tensors are sent with no bytes, and each received one repeats its first item. This was fixed
+upstream (python_backend #384), so the container does not need this file. NumPy 1 is no alternative: it has no wheels
+for Python 3.13.
 
 The last lines of the local copy of ``triton_python_backend_utils.py`` call `install`, which is before a stub
 takes `Tensor` from its compiled module and before it looks up NumPy's C functions.
@@ -41,17 +41,17 @@ _kept_alive: list[Any] = []
 
 
 def install() -> None:
-    """Put both corrections in place: for tensors that arrive, and for those that leave."""
+    """Install both fixes: for received tensors and for sent ones."""
     if np.lib.NumpyVersion(np.__version__) >= "2.0.0":
         _correct_arriving()
         _correct_leaving()
 
 
 def _correct_arriving() -> None:
-    """Give old pybind11 a table of C functions in which a new array is in C order.
+    """Give old pybind11 a table of C functions in which new arrays have C order.
 
-    The stub asks for no other order, but spells it out in strides computed from that item size of 0. NumPy keeps
-    this name in ``numpy.core`` for old pybind11 alone; nothing else in the process sees the change.
+    The stub asks for no other order, but passes strides computed from the item size of 0. NumPy keeps this name in
+    ``numpy.core`` only for old pybind11, so nothing else in the process is affected.
     """
     address = _capsule_get_pointer(numpy.core.multiarray._ARRAY_API, None)
     table = _Table.from_buffer_copy(_Table.from_address(address))
@@ -82,9 +82,9 @@ def _correct_leaving() -> None:
 
 
 def _with_item_size(array: np.ndarray) -> np.ndarray:
-    """The same memory under a dtype of its own whose flags are the item size.
+    """Return the same memory with a dtype whose flags are the item size.
 
-    Flags mean something to NumPy too, so this array is good for nothing but being handed to the stub.
+    NumPy uses the flags too, so this array must only be passed to the stub.
     """
     if array.dtype.hasobject:
         return array

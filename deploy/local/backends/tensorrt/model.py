@@ -1,6 +1,6 @@
-"""Stands in for Triton's C++ backend ``tensorrt`` where only the Python backend and pip's ``tensorrt`` are at hand.
+"""Replaces Triton's C++ backend ``tensorrt`` where only the Python backend and pip's ``tensorrt`` are available.
 
-Triton reads this file as a *Python-based backend*: every model whose file is ``model.plan`` runs through it. It needs
+Triton loads this file as a *Python-based backend*: every model whose file is ``model.plan`` runs through it. It needs
 a GPU, ``tensorrt`` of the version that built the plan, and torch, which holds the outputs.
 """
 
@@ -47,7 +47,7 @@ class TritonPythonModel:
         self._batched = config["max_batch_size"] > 0
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Answer each request; together they are one batch, since Triton only joins those of equal shapes."""
+        """Answer each request; together they form a batch, since Triton only joins requests of equal shapes."""
         feeds = [self._feeds(request) for request in requests]
         wanted = {name for request in requests for name in request.requested_output_names()}
         if not self._batched:
@@ -61,10 +61,10 @@ class TritonPythonModel:
     def _answer(self, feeds: list[dict[str, Any]], wanted: set[str]) -> list[Any]:
         try:
             return [_response(outputs, wanted) for outputs in self._plan.run(feeds)]
-        except Exception as error:  # whatever a network throws belongs to its request, never to this process
+        except Exception as error:  # an error of the network must only affect its request
             if len(feeds) == 1:
                 return [pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))]
-            # One bad request must not take its neighbours with it.
+            # One bad request must not fail the others.
             return [self._answer([one], wanted)[0] for one in feeds]
 
 

@@ -1,4 +1,4 @@
-"""A TensorRT plan as a function over tensors on the GPU, by the interface that TensorRT 10 and 11 share."""
+"""A TensorRT plan as a function over tensors on the GPU, with the interface shared by TensorRT 10 and 11."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ class PlanError(Exception):
 
 
 class Plan:
-    """A plan on one GPU, for one caller at a time; each of its profiles that is used has an execution context."""
+    """A plan on one GPU, for one caller at a time. Each profile in use has an execution context."""
 
     def __init__(self, path: Path, device: torch.device | str) -> None:
         self._device = torch.device(device)
@@ -38,7 +38,7 @@ class Plan:
         self._outputs = {name: _TYPES[self._engine.get_tensor_dtype(name).name][0] for name in outputs}
 
     def run(self, feeds: Sequence[Mapping[str, Any]]) -> list[dict[str, torch.Tensor]]:
-        """Return the outputs of each request, complete; what comes in is anything that knows DLPack."""
+        """Return each request's outputs after synchronising; inputs are any DLPack tensors."""
         with torch.cuda.stream(self._stream):
             parts = [{name: torch.from_dlpack(x).to(self._device) for name, x in feed.items()} for feed in feeds]
             made = [self._enqueue(parts[0])] if len(parts) == 1 else self._enqueue_joined(parts)
@@ -68,7 +68,7 @@ class Plan:
         return outputs
 
     def _context_for(self, shapes: Mapping[str, tuple[int, ...]]) -> Any:
-        """The context of the first profile that admits ``shapes``: export puts the narrow ones first."""
+        """Return the context of the first profile that admits ``shapes``: export puts the narrow ones first."""
         for profile in range(self._engine.num_optimization_profiles):
             if all(_admits(self._engine, profile, name, shape) for name, shape in shapes.items()):
                 return self._contexts.get(profile) or self._new_context(profile)
