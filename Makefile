@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 REPOSITORY ?= build/miniature
+WORKERS ?= 2
 CHECKPOINT := miniature/weights
 READY := $(VENV)/.ready
 
@@ -30,10 +31,10 @@ demo: build/.miniature-exported  ## export the miniature checkpoint and make a p
 	$(PY) -m deploy.local.demo --checkpoint $(CHECKPOINT) --repository build/miniature --output build/demo
 
 test: build/.miniature-exported  ## run every test; those that need a GPU skip with a reason
-	$(PY) -m pytest
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-unit: $(READY)  ## run the tests that need no server and no export, without the slow ones
-	$(PY) -m pytest tests/unit tests/contract -m "not slow and not exported"
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/unit tests/contract -m "not slow and not exported"
 
 check: $(READY)  ## lint and types; changes nothing
 	$(PY) -m ruff check .

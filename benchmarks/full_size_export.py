@@ -85,6 +85,7 @@ def rehearse(name: str, checkpoint: Path, repository: Path) -> dict[str, float]:
     from export.engines import engine_table
     from export.facts import read_facts
     from export.plans.build import Builder
+    from export.precision import Precision
     from export.shapes import ProfileMaker
     from insta_depth_shared.manifest import ImageFacts
 
@@ -94,13 +95,12 @@ def rehearse(name: str, checkpoint: Path, repository: Path) -> dict[str, float]:
     engine = engine_table(facts)[name]
     profiles = ProfileMaker(facts, ImageFacts(*_SIDES), processor).profiles(engine, _ROWS)
     started = time.monotonic()
-    plan = Builder(compute_capabilities=(REHEARSED_FOR,)).build(
-        engine, repository / name / "1" / "model.onnx", profiles
-    )
+    builder = Builder(compute_capabilities=(REHEARSED_FOR,))
+    plan = builder.build(engine, repository / name / "1" / "model.onnx", Precision.FP16.io_dtype, profiles)
     return {
         "rehearsal_seconds": time.monotonic() - started,
         "rehearsal_peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-        "plan_gb": len(plan) / 1e9,
+        "plan_gb": len(plan.content) / 1e9,
     }
 
 

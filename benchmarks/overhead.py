@@ -15,7 +15,7 @@ from insta_depth import InstaDepth
 from PIL import Image
 
 from deploy.local import ON_FREE_PORTS, LocalTriton
-from export.in_process import generate, import_models_of, make_generation
+from export.in_process import generate, import_models_of, make_pipeline
 
 from .options import Options
 from .records import Measured
@@ -65,10 +65,10 @@ def _through_triton(client: InstaDepth, request: dict[str, Any]) -> Side:
 
 def _in_process(repository: Path, request: dict[str, Any]) -> Side:
     import_models_of(repository)
-    generation = make_generation(repository)
+    pipeline = make_pipeline(repository)
 
     def run() -> Run:
-        made = generate(generation, request)
+        made = generate(pipeline, request)
         return Run(made.image, made.timings_ms["denoise"])
 
     return run

@@ -13,8 +13,8 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from safetensors.torch import save_file
 
+from miniature.architecture import CheckpointConfig, ProjectorConfig, TextEncoderConfig
 from miniature.instantid import random_projector
-from miniature.plan import CheckpointPlan, ProjectorPlan, TextEncoderPlan
 
 # stabilityai/stable-diffusion-xl-base-1.0 and InstantX/InstantID, their config.json
 _SHARED: dict[str, Any] = {
@@ -37,8 +37,17 @@ UNET = {
 CONTROLNET = {**_SHARED, "conditioning_embedding_out_channels": [16, 32, 96, 256]}
 # diffusers/controlnet-depth-sdxl-1.0-small: inferred, 160 M parameters are those of its 320 MB in fp16
 CONTROLNET_SMALL = {**CONTROLNET, "down_block_types": ["DownBlock2D"] * 3, "transformer_layers_per_block": [0, 0, 0]}
+VAE: dict[str, Any] = {
+    "block_out_channels": [128, 256, 512, 512],
+    "down_block_types": ["DownEncoderBlock2D"] * 4,
+    "up_block_types": ["UpDecoderBlock2D"] * 4,
+    "layers_per_block": 2,
+    "latent_channels": 4,
+    "scaling_factor": 0.13025,
+    "force_upcast": True,
+}
 _OTHER_CONFIGS = {
-    "base/vae": {"block_out_channels": [128, 256, 512, 512], "scaling_factor": 0.13025, "force_upcast": True},
+    "base/vae": VAE,
     "base/text_encoder": {"hidden_size": 768, "projection_dim": 768, "max_position_embeddings": 77},
     "base/text_encoder_2": {"hidden_size": 1280, "projection_dim": 1280, "max_position_embeddings": 77},
 }
@@ -72,12 +81,12 @@ def _random(shape: torch.Size) -> torch.Tensor:
 
 
 def _projector() -> dict[str, torch.Tensor]:
-    plan = CheckpointPlan(
-        text_encoder=TextEncoderPlan(768, 12, 12, "quick_gelu", 768),
-        text_encoder_2=TextEncoderPlan(1280, 32, 20, "gelu", 1280),
-        projector=ProjectorPlan(width=1280, depth=4, heads=20),
+    config = CheckpointConfig(
+        text_encoder=TextEncoderConfig(768, 12, 12, "quick_gelu", 768),
+        text_encoder_2=TextEncoderConfig(1280, 32, 20, "gelu", 1280),
+        projector=ProjectorConfig(width=1280, depth=4, heads=20),
     )
-    return random_projector(plan)
+    return random_projector(config)
 
 
 def _face_attention(unet: UNet2DConditionModel) -> Iterator[tuple[str, torch.Tensor]]:

@@ -29,11 +29,11 @@ def prepare(miniature_checkpoint: Path, repository: Path) -> None:
 
 
 def _write(miniature_checkpoint: Path, checkpoint: Path) -> None:
+    from miniature.architecture import CheckpointConfig, UNetConfig
     from miniature.checkpoint import write_checkpoint
     from miniature.detector import FaceDetector
-    from miniature.plan import CheckpointPlan, UNetPlan
 
-    plan = CheckpointPlan(unet=UNetPlan(channels=_CHANNELS, heads=_HEADS))
-    write_checkpoint(checkpoint, plan, seed=0, detector=FaceDetector())
+    config = CheckpointConfig(unet=UNetConfig(channels=_CHANNELS, heads=_HEADS))
+    write_checkpoint(checkpoint, config, seed=0, detector=FaceDetector())
     # Only the miniature's detector has learnt to find the faces of its world.
     shutil.copy(miniature_checkpoint / _DETECTOR, checkpoint / _DETECTOR)

@@ -12,6 +12,10 @@ from deploy.local.server import ON_FREE_PORTS, LocalTriton
 ROOT = Path(__file__).parent.parent
 MAX_REQUESTS = 8
 
+# Two test processes whose PyTorch each takes every core are slower than one: OpenMP's threads spin while they wait.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # What the tests themselves ask of servers on this machine (`requests`, Triton's clients) goes past any proxy.
 for _name in ("no_proxy", "NO_PROXY"):
     os.environ[_name] = ",".join(filter(None, [os.environ.get(_name), "127.0.0.1", "localhost"]))
@@ -35,16 +39,16 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_tiny_checkpoint(folder: Path, **changes: object) -> Path:
-    """Write a checkpoint of the smallest plan, with fields of the plan replaced by ``changes``."""
+    """Write a checkpoint of the smallest architecture, with fields of its config replaced by ``changes``."""
+    from miniature.architecture import CheckpointConfig, UNetConfig, VaeConfig
     from miniature.checkpoint import write_checkpoint
     from miniature.detector import FaceDetector
-    from miniature.plan import CheckpointPlan, UNetPlan, VaePlan
 
-    plan = CheckpointPlan(
-        unet=UNetPlan(channels=(16, 32, 32), heads=(1, 2, 2), transformer_layers=(1, 1, 1), layers_per_block=1),
-        vae=VaePlan(channels=(8, 8, 8, 8)),
+    config = CheckpointConfig(
+        unet=UNetConfig(channels=(16, 32, 32), heads=(1, 2, 2), transformer_layers=(1, 1, 1), layers_per_block=1),
+        vae=VaeConfig(channels=(8, 8, 8, 8)),
     )
-    write_checkpoint(folder, dataclasses.replace(plan, **changes), seed=3, detector=FaceDetector())
+    write_checkpoint(folder, dataclasses.replace(config, **changes), seed=3, detector=FaceDetector())
     return folder
 
 

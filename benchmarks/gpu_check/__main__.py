@@ -15,8 +15,7 @@ try:
     from ..conditions import conditions
     from ..records import Record
     from . import artefacts, options, runner, table, variants
-    from .errors import NotHere
-    from .options import Options
+    from .options import NotHere, Options
     from .variants import LIMIT, VARIANTS
 except ModuleNotFoundError as missing:
     raise SystemExit(f"gpu-check needs the package {missing.name}, which {sys.executable} has not.") from None

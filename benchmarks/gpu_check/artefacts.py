@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,8 @@ import torch
 from export.engines import Engine
 from export.onnx_export import export_onnx
 
-from .errors import NotHere
-from .networks import build, step_engines
-from .options import Options
+from .networks import build, engines, sizes_of, step_engines
+from .options import NotHere, Options
 from .step import Step, TorchNetwork, ensemble_config, step_inputs
 
 INPUTS, REFERENCE = "inputs.npz", "reference.npy"
@@ -35,8 +35,8 @@ def make_reference(options: Options) -> None:
     path = options.artefacts / REFERENCE
     if path.exists():
         return
-    engines = step_engines(options)
-    networks = {name: TorchNetwork(build(name, options, torch.float32), engine) for name, engine in engines.items()}
+    step = step_engines(options).items()
+    networks = {name: TorchNetwork(build(name, options, torch.float32), engine) for name, engine in step}
     inputs = {name: tensor.float() for name, tensor in step_inputs(options).items()}
     answer = Step(networks, ensemble_config(options))(inputs)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,9 +55,9 @@ def onnx_path(options: Options, name: str) -> Path:
     return options.artefacts / "onnx" / name / "model.onnx"
 
 
-def prepare_onnx(options: Options) -> None:
-    """Export the three networks that are not there yet, each in a process of its own at the same time."""
-    missing = [name for name in step_engines(options) if not onnx_path(options, name).exists()]
+def prepare_onnx(options: Options, names: Iterable[str]) -> None:
+    """Export the networks ``names`` that are not there yet, each in a process of its own at the same time."""
+    missing = [name for name in names if not onnx_path(options, name).exists()]
     command = [sys.executable, "-m", __package__, *options.arguments(), "--export"]
     children = {
         name: subprocess.Popen([*command, name], stderr=subprocess.PIPE, text=True, encoding="utf-8")
@@ -75,7 +75,7 @@ def export(options: Options, name: str) -> None:
     unfinished = path.parent.with_name(f"{name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     module = build(name, options).to("cpu")
-    export_onnx(module, step_engines(options)[name], unfinished / path.name, options.float_type)
+    export_onnx(module, engines(options)[name], unfinished / path.name, options.float_type)
     shutil.rmtree(path.parent, ignore_errors=True)
     unfinished.rename(path.parent)
 
@@ -85,22 +85,23 @@ def plan_path(options: Options, name: str) -> Path:
     return options.artefacts / "plans" / f"{_tensorrt_version(options)}-{_gpu(options)}" / name / "model.plan"
 
 
-def prepare_plans(options: Options) -> None:
-    """Build the three plans that are not there yet, one after the other: TensorRT chooses kernels by timing them."""
-    plans = {name: plan_path(options, name) for name in step_engines(options)}
-    prepare_onnx(options)
-    for name, engine in step_engines(options).items():
-        if not plans[name].exists():
-            _build_plan(options, engine, onnx_path(options, name), plans[name])
+def prepare_plans(options: Options, names: Iterable[str]) -> None:
+    """Build the plans that are not there yet, one after the other: TensorRT chooses kernels by timing them."""
+    plans = {name: plan_path(options, name) for name in names}
+    prepare_onnx(options, plans)
+    for name, plan in plans.items():
+        if not plan.exists():
+            _build_plan(options, engines(options)[name], onnx_path(options, name), plan)
 
 
 def _build_plan(options: Options, engine: Engine, onnx: Path, plan: Path) -> None:
     """The one place that knows how `export.plans` builds."""
     from export.plans.build import Builder, build_plan
 
-    step = options.networks.step
-    ranges: dict[str, Any] = {symbol: (step[symbol],) * 3 for symbol in engine.symbols}
-    build_plan(engine, onnx, plan, [ranges], Builder(timing_cache=options.folder.resolve() / "tensorrt-timing.cache"))
+    sizes = sizes_of(engine, options)
+    ranges: dict[str, Any] = {symbol: (sizes[symbol],) * 3 for symbol in engine.symbols}
+    builder = Builder(timing_cache=options.folder.resolve() / "tensorrt-timing.cache")
+    build_plan(engine, onnx, plan, options.float_type.io_dtype, [ranges], builder)
 
 
 def _tensorrt_version(options: Options) -> str:

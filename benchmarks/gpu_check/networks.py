@@ -1,28 +1,33 @@
-"""The step's networks with random weights, made on the device: no checkpoint is written or read."""
+"""The step's networks and the VAE's decoder with random weights, made on the device: there is no checkpoint."""
 
 import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
-from diffusers import ControlNetModel, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch import nn
 
+from export.controlnets import CONTROLNETS, ControlNet
 from export.engines import Engine, engine_table, step_engine_names
-from export.facts import DepthInput, Facts, Residual, unet_residuals
-from export.networks.build import join_in_one_type
-from export.networks.controlnet import ControlNetDepth, ControlNetDepthSmall, IdentityNet
+from export.facts import DepthInput, Facts, Residual, reads_text, unet_residuals
+from export.networks.builders import join_in_one_type
+from export.networks.controlnet import controlnet_module
 from export.networks.face_attention import add_face_attention
 from export.networks.unet import UNet
+from export.networks.vae_decoder import VaeDecoder
 
 from .options import Options
 from .sizes import Config
 
 VAE_FACTOR, FACE_TOKENS, TIME_IDS = 8, 16, 6
+VAE_DECODER = "vae_decoder"
 
 
 def build(name: str, options: Options, dtype: torch.dtype | None = None) -> nn.Module:
-    """Return network ``name``, an engine of the step, on the device and in ``dtype`` (default: the precision's).
+    """Return network ``name``, of the step or ``vae_decoder``, on the device.
 
+    ``dtype``: by default the precision's.
     The weights depend on the names of the parameters alone and are always rounded to the precision, so that a
     network in float32 is the exact answer to what its neighbour in float16 computes.
     """
@@ -43,8 +48,10 @@ def design(name: str, options: Options) -> nn.Module:
 def _fill(module: nn.Module, rounded_to: torch.dtype) -> None:
     """Keep the deviation of what passes through about 1, so that nothing overflows in float16.
 
-    Weights: deviation 1 / √fan-in; norms: 1; biases: 0.
+    Weights: deviation 1 / √fan-in; norms: 1; biases: 0; the VAE's scale and shift of the latents: 1.
     """
+    for buffer in module.buffers():
+        buffer.fill_(1.0)
     for name, parameter in module.named_parameters():
         if parameter.ndim == 1:
             parameter.fill_(float(name.endswith("weight")))
@@ -62,27 +69,27 @@ def _unet(options: Options) -> nn.Module:
     return UNet(unet, VAE_FACTOR, len(_residuals(options.networks.unet)))
 
 
-def _identitynet(options: Options) -> nn.Module:
-    controlnet = _controlnet(options.networks.identitynet)
-    residuals = _residuals(options.networks.unet)
-    return IdentityNet(controlnet, [VAE_FACTOR * 2**residual.level for residual in residuals])
-
-
-def _controlnet_depth(options: Options) -> nn.Module:
-    controlnet = _controlnet(options.networks.depth_nets[options.depth_net])
-    return ControlNetDepth(controlnet) if options.depth_net == "full" else ControlNetDepthSmall(controlnet)
-
-
-def _controlnet(config: Config) -> ControlNetModel:
-    controlnet = ControlNetModel(**config)
+def _controlnet(net: ControlNet, options: Options) -> nn.Module:
+    controlnet = ControlNetModel(**_config(net, options))
     join_in_one_type(controlnet)
-    return controlnet
+    return controlnet_module(net, controlnet, _facts(options))
+
+
+def _config(net: ControlNet, options: Options) -> Config:
+    """IdentityNet's, ControlNet-Depth's of the chosen size, and the full one for every other."""
+    if net.reads_face:
+        return options.networks.identitynet
+    return options.networks.depth_nets[options.depth_net if net.engine == "controlnet_depth" else "full"]
+
+
+def _vae_decoder(options: Options) -> nn.Module:
+    return VaeDecoder(AutoencoderKL(**options.networks.vae))
 
 
 _BUILDERS: Mapping[str, Callable[[Options], nn.Module]] = {
-    "identitynet": _identitynet,
-    "controlnet_depth": _controlnet_depth,
+    **{net.engine: partial(_controlnet, net) for net in CONTROLNETS},
     "unet": _unet,
+    VAE_DECODER: _vae_decoder,
 }
 
 
@@ -105,9 +112,24 @@ def _residuals(config: Config) -> tuple[Residual, ...]:
 
 def step_engines(options: Options) -> dict[str, Engine]:
     """The engines of the step as export's table has them, by name."""
+    table = engines(options)
+    return {name: table[name] for name in step_engine_names()}
+
+
+def engines(options: Options) -> dict[str, Engine]:
+    """Every engine of export's table for these networks, by name."""
+    return engine_table(_facts(options))
+
+
+def sizes_of(engine: Engine, options: Options) -> dict[str, int]:
+    """The step's sizes by symbol; the VAE decodes one row at a time."""
+    return {**options.networks.step, **({"rows": 1} if engine.name == VAE_DECODER else {})}
+
+
+def _facts(options: Options) -> Facts:
     size = options.networks
     *down, middle = _residuals(size.unet)
-    facts = Facts(
+    return Facts(
         latent_channels=4,
         vae_factor=VAE_FACTOR,
         levels=len(size.unet["block_out_channels"]),
@@ -118,7 +140,7 @@ def step_engines(options: Options) -> dict[str, Engine]:
         time_id_count=TIME_IDS,
         residuals=tuple(down),
         middle=middle,
-        depth_net_reads_text=options.depth_net == "full",
+        text_readers=tuple(net.engine for net in CONTROLNETS if reads_text(_config(net, options))),
         depth_input=DepthInput(14, None),
         face_token_count=FACE_TOKENS,
         face_embedding_width=512,
@@ -127,5 +149,3 @@ def step_engines(options: Options) -> dict[str, Engine]:
         recognizer_rows=None,
         min_side=64 * size.step["height"],
     )
-    table = engine_table(facts)
-    return {name: table[name] for name in step_engine_names()}

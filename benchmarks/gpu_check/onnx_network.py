@@ -1,23 +1,22 @@
 """An ONNX engine in this process, run by ONNX Runtime on tensors that stay on the device."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import onnxruntime as ort
 import torch
 
 from .artefacts import onnx_path, prepare_onnx
-from .errors import NotHere
-from .options import Options
+from .options import NotHere, Options
 from .step import Tensors
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
-def prepare_sessions(options: Options) -> None:
+def prepare_sessions(options: Options, names: Iterable[str]) -> None:
     """Make sure of the ONNX files; raises `NotHere` before anything slow where ONNX Runtime lacks the device."""
     _providers(options)
-    prepare_onnx(options)
+    prepare_onnx(options, names)
 
 
 class OnnxNetwork:

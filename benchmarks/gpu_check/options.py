@@ -12,6 +12,10 @@ from export.precision import Precision
 from .sizes import DEPTH_NETS, SIZES, Size
 
 
+class NotHere(Exception):
+    """A part that a row needs is not on this machine; the text names it."""
+
+
 @dataclass(frozen=True)
 class Options:
     """One step of one set of networks on one device."""

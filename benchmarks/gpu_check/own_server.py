@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from .errors import NotHere
+from .options import NotHere
 
 _START_TIMEOUT_S, _STOP_TIMEOUT_S, _POLL_S = 540.0, 20.0, 0.2
 _HOST = "127.0.0.1"

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..records import Measured, Record, load, record_of
-from .flops import step_tflop
 from .options import Options
-from .variants import LIMIT
+from .variants import LIMIT, VARIANTS
 
 BENCHMARK = "gpu-check"
 ABSENT = "not here: "
-_SERVED = "triton-"
 _TIMEOUT_S = 580.0
 Rows = dict[str, Measured]
 """What each measured row found, by its name."""
@@ -27,7 +25,8 @@ def run(name: str, options: Options, conditions: Mapping[str, Any], known: Rows)
     def measure() -> tuple[Measured, str]:
         measured, error = _measure_in_child(name, options)
         if measured and name != LIMIT:
-            measured |= derived(name, measured, known, sum(step_tflop(options).values()))
+            work = VARIANTS[name].work
+            measured |= derived(name, measured, known, work(options) if work else None)
         return measured, error
 
     return record_of(BENCHMARK, name, measure, conditions)
@@ -49,21 +48,20 @@ def _measure_in_child(name: str, options: Options) -> tuple[Measured, str]:
     return {}, said[-1] if said else f"exit status {child.returncode}"
 
 
-def derived(name: str, measured: Measured, known: Rows, tflop: float) -> Measured:
+def derived(name: str, measured: Measured, known: Rows, tflop: float | None) -> Measured:
     """Rates and ratios of a row; those whose other half was not measured are left out."""
-    step_ms = float(measured["step_ms"])
-    tflops = 1e3 * tflop / step_ms
-    made: Measured = {"tflops": tflops}
-    limit = known.get(LIMIT, {})
-    for ratio, whole in (("chip_share", "chip_tflops"), ("matmul_share", "matmul_tflops")):
-        if whole in limit:
-            made[ratio] = tflops / float(limit[whole])
-    eager = measured if name == "eager" else known.get("eager")
-    if eager:
-        made["eager_ratio"] = step_ms / float(eager["step_ms"])
-    in_process = known.get(name.removeprefix(_SERVED))
-    if name.startswith(_SERVED) and in_process:
-        made["bls_overhead_ms"] = step_ms - float(in_process["step_ms"])
+    variant, rows = VARIANTS[name], {**known, name: measured}
+    step_ms, made = float(measured["step_ms"]), Measured()
+    if tflop is not None:
+        tflops = made["tflops"] = 1e3 * tflop / step_ms
+        limit = known.get(LIMIT, {})
+        for ratio, whole in (("chip_share", "chip_tflops"), ("matmul_share", "matmul_tflops")):
+            if whole in limit:
+                made[ratio] = tflops / float(limit[whole])
+    if baseline := rows.get(variant.baseline):
+        made["eager_ratio"] = step_ms / float(baseline["step_ms"])
+    if in_process := rows.get(variant.in_process):
+        made["triton_ms"] = step_ms - float(in_process["step_ms"])
     return made
 
 

@@ -1,7 +1,7 @@
 """The step through real Triton: the ensemble and three engines, driven by a model inside the server.
 
-The driver makes the call that the orchestrator makes (BLS with tensors on the device) in a loop and times it, so that
-neither HTTP nor pictures are in the figures.
+The driver runs the orchestrator's loop (its step batcher, a scheduler, BLS with tensors on the device) and times each
+step, so that neither HTTP nor pictures are in the figures.
 """
 
 import shutil
@@ -17,20 +17,24 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from deploy.local import ON_FREE_PORTS, LocalTriton
-from export.repository import SHARED
+from export.plans.config import read_config
+from export.repository import SHARED, policy
+from export.triton_configs import add_tensors
 
 from . import served
 from .artefacts import link, onnx_path, plan_path, save_inputs
 from .options import Options
 from .own_server import OwnTriton
 from .step import NAME, SOURCE, ensemble_config, step_engines
+from .torch_networks import NETWORKS
 
-Kind = Literal["compiled", "onnxruntime", "tensorrt"]
+Kind = Literal["eager", "compiled", "onnxruntime", "tensorrt", "empty"]
 DRIVER = "step_driver"
 _TIMEOUT_S = 540.0
 # Residuals of both ControlNets at 1024² are 0.2 GB; all tensors of a step that Triton hands over fit in.
 _DEVICE_POOL_BYTES = 2 << 30
 _ROOT = Path(__file__).resolve().parents[2]
+_DENOISING = SOURCE / "insta_depth_stream" / "1" / "denoising"
 
 
 # No proxy is asked for a server on this machine, and its answers are larger than gRPC's own limit.
@@ -67,26 +71,16 @@ def write_repository(options: Options, kind: Kind) -> Path:
 
 def _write_engine(folder: Path, options: Options, kind: Kind) -> None:
     """The deployed policy, made sure that tensors stay on the device."""
-    policy = (SOURCE / folder.name / "config.pbtxt").read_text(encoding="utf-8")
-    config = text_format.Parse(policy, model_config_pb2.ModelConfig())
+    config = read_config(policy(folder.name))
     config.name, config.max_batch_size = folder.name, options.networks.step["rows"]
-    if kind == "compiled":
-        _describe(config, options)
+    if kind in NETWORKS:
+        config.backend = "python"
+        add_tensors(config, step_engines(options)[folder.name], options.float_type.io_dtype)
+        config.parameters["kind"].string_value = kind
         _add_code(folder, "torch_engine.py")
     else:
         link((onnx_path if kind == "onnxruntime" else plan_path)(options, folder.name), folder / "1")
     _finish(config, folder, options)
-
-
-def _describe(config: model_config_pb2.ModelConfig, options: Options) -> None:
-    """A Python model's tensors have to be said; the ensemble's config holds their types and shapes."""
-    from export.triton_configs import triton_dims, triton_type
-
-    config.backend = "python"
-    engine, io_dtype = step_engines(options)[config.name], options.float_type.io_dtype
-    for place, tensors in ((config.input, engine.inputs), (config.output, engine.outputs)):
-        for tensor in tensors:
-            place.add(name=tensor.name, data_type=triton_type(tensor, io_dtype), dims=triton_dims(tensor))
 
 
 def _write_driver(folder: Path, options: Options) -> None:
@@ -97,7 +91,8 @@ def _write_driver(folder: Path, options: Options) -> None:
     config.output.add(name="noise_pred", data_type=types.Value("TYPE_FP32"), dims=[-1, -1, -1, -1])
     config.parameters["inputs"].string_value = str(save_inputs(options))
     _add_code(folder, "step_driver.py")
-    shutil.copytree(SHARED, folder / "1" / SHARED.name, ignore=shutil.ignore_patterns("__pycache__"))
+    for package in (SHARED, _DENOISING):
+        shutil.copytree(package, folder / "1" / package.name, ignore=shutil.ignore_patterns("__pycache__"))
     _finish(config, folder, options)
 
 

@@ -1,10 +1,10 @@
-"""Which networks are measured: SDXL's published sizes, or the same architecture in tiny."""
+"""Which networks are measured: SDXL's published sizes, its widths with one block a layer, or all in tiny."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..sdxl_checkpoint import CONTROLNET, CONTROLNET_SMALL, UNET
+from ..sdxl_checkpoint import CONTROLNET, CONTROLNET_SMALL, UNET, VAE
 
 Config = dict[str, Any]
 DEPTH_NETS = ("full", "small")
@@ -20,6 +20,7 @@ _TINY: Config = {
     "projection_class_embeddings_input_dim": 32 + 6 * 8,
 }
 _TINY_CONDITION: Config = {"conditioning_embedding_out_channels": [8, 8, 16, 16]}
+_ONE_BLOCK: Config = {"layers_per_block": 1, "transformer_layers_per_block": [1, 1, 1]}
 _NO_LAYERS: Config = {"transformer_layers_per_block": [0, 0, 0]}
 
 
@@ -30,6 +31,7 @@ class Size:
     unet: Config
     identitynet: Config
     depth_nets: Mapping[str, Config]
+    vae: Config
     text_widths: tuple[int, int]
     pooled_width: int
     step: Mapping[str, int]
@@ -40,6 +42,16 @@ SIZES: Mapping[str, Size] = {
         unet=UNET,
         identitynet=CONTROLNET,
         depth_nets={"full": CONTROLNET, "small": CONTROLNET_SMALL},
+        vae=VAE,
+        text_widths=(768, 1280),
+        pooled_width=1280,
+        step={"rows": 2, "height": 16, "width": 16, "tokens": 77},
+    ),
+    "widths": Size(
+        unet=UNET | _ONE_BLOCK,
+        identitynet=CONTROLNET | _ONE_BLOCK,
+        depth_nets={"full": CONTROLNET | _ONE_BLOCK, "small": CONTROLNET_SMALL},
+        vae=VAE | {"layers_per_block": 1},
         text_widths=(768, 1280),
         pooled_width=1280,
         step={"rows": 2, "height": 16, "width": 16, "tokens": 77},
@@ -51,9 +63,13 @@ SIZES: Mapping[str, Size] = {
             "full": CONTROLNET | _TINY | _TINY_CONDITION,
             "small": CONTROLNET_SMALL | _TINY | _TINY_CONDITION | _NO_LAYERS,
         },
+        vae=VAE | {"block_out_channels": [16, 16, 32, 32], "norm_num_groups": 16},
         text_widths=(32, 32),
         pooled_width=32,
         step={"rows": 2, "height": 2, "width": 2, "tokens": 77},
     ),
 }
-"""A guided pair at 1024 × 1024 pixels; in tiny at 128 × 128."""
+"""A guided pair at 1024 × 1024 pixels; in tiny at 128 × 128.
+
+``widths`` has the kernels of ``full``, and its plans are built in minutes.
+"""

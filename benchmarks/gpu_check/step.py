@@ -12,7 +12,7 @@ from tritonclient.grpc import model_config_pb2
 from export.engines import Engine, sample_inputs
 from export.triton_configs import NAME, OUTPUT, complete_config, ensemble_inputs
 
-from .networks import step_engines
+from .networks import sizes_of, step_engines
 from .options import Options
 
 Tensors = dict[str, torch.Tensor]
@@ -62,5 +62,10 @@ def step_inputs(options: Options) -> Tensors:
     """Random inputs of the ensemble on the device, the same in every process."""
     tensors = ensemble_inputs(step_engines(options)).items()
     engine = Engine(NAME, tuple(replace(tensor, name=name) for name, tensor in tensors), ())
-    arrays = sample_inputs(engine, options.networks.step, options.float_type.io_dtype)
+    return device_inputs(engine, options)
+
+
+def device_inputs(engine: Engine, options: Options) -> Tensors:
+    """Random inputs of ``engine`` on the device, the same in every process."""
+    arrays = sample_inputs(engine, sizes_of(engine, options), options.float_type.io_dtype)
     return {name: torch.from_numpy(array).to(options.torch_device) for name, array in arrays.items()}

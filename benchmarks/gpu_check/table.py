@@ -6,17 +6,8 @@ from rich.table import Table
 
 from ..records import Measured, Record
 from .runner import ABSENT
-from .variants import LIMIT
+from .variants import LIMIT, VARIANTS
 
-_TITLES = {
-    "eager": "PyTorch, eager",
-    "compiled": "PyTorch, compiled",
-    "onnxruntime": "ONNX Runtime",
-    "tensorrt": "TensorRT",
-    "triton-compiled": "Triton, PyTorch compiled",
-    "triton-onnxruntime": "Triton, ONNX Runtime",
-    "triton-tensorrt": "Triton, TensorRT",
-}
 _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "ms a step": ("step_ms", lambda value: f"{value:.1f}"),
     "÷ eager": ("eager_ratio", lambda value: f"{value:.2f}"),
@@ -24,15 +15,16 @@ _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "of the chip": ("chip_share", lambda value: f"{value:.0%}"),
     "of a matmul": ("matmul_share", lambda value: f"{value:.0%}"),
     "peak GiB": ("peak_gib", lambda value: f"{value:.2f}"),
-    "BLS ms": ("bls_overhead_ms", lambda value: f"{value:+.2f}"),
+    "Triton ms": ("triton_ms", lambda value: f"{value:+.2f}"),
     "difference": ("difference", lambda value: f"{value:.1e}"),
 }
 NOTES = """\
-÷ eager: time over PyTorch eager's. of the chip: achieved TFLOP/s over the data sheet's dense peak; of a matmul: over \
-what one large matrix product reached in this run. peak: memory above that of an idle process, CUDA contexts of \
-Triton's stubs included. BLS: time through Triton less that of the same engines in one process, where the two \
-ControlNets run one after the other. difference: largest, to float32 from the same weights, as a share of the largest \
-value."""
+÷ eager: time over PyTorch eager's, the VAE's over its fp32's. of the chip: achieved TFLOP/s over the data sheet's \
+dense fp16 peak (TF32's is half of it); of a matmul: over what one large matrix product reached in this run. peak: \
+memory above that of an idle process, CUDA contexts of Triton's stubs included. Triton ms: a step of the denoising \
+loop through Triton less the same engines in one process, where the two ControlNets run one after the other; engines \
+that answer at once show what the loop and Triton take by themselves. difference: largest, to float32 from the same \
+weights, as a share of the largest value."""
 
 
 def rows(records: Sequence[Record]) -> list[list[str]]:
@@ -43,12 +35,16 @@ def rows(records: Sequence[Record]) -> list[list[str]]:
 
 def _label(record: Record) -> str:
     state = "" if not record.error else " (not here)" if record.error.startswith(ABSENT) else " (failed)"
-    return _TITLES[record.row] + state
+    return _title(record.row) + state
+
+
+def _title(row: str) -> str:
+    return VARIANTS[row].title if row in VARIANTS else row
 
 
 def why_missing(records: Sequence[Record]) -> list[str]:
     """A line for each row that failed or whose parts are absent."""
-    return [f"{_TITLES.get(record.row, record.row)}: {record.error}" for record in records if record.error]
+    return [f"{_title(record.row)}: {record.error}" for record in records if record.error]
 
 
 def _cells(measured: Measured) -> list[str]:

@@ -1,24 +1,41 @@
-"""The rows: each loads the step in its own way, runs it and says what it found."""
+"""The rows: each loads the step, or the VAE's decoder, in its own way, runs it and says what it found."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from . import serving
 from .artefacts import difference, make_reference, plan_path, prepare_plans
 from .chips import known_chip, measured_tflops
-from .errors import NotHere
+from .flops import network_tflop, step_tflop
 from .measuring import GIB, MemoryWatch, spread, synchronize, times_ms
-from .networks import build, step_engines
+from .networks import VAE_DECODER, step_engines
 from .onnx_network import OnnxNetwork, prepare_sessions
-from .options import Options
-from .step import Network, Step, TorchNetwork, ensemble_config, step_inputs
+from .options import NotHere, Options
+from .step import Network, Step, Tensors, ensemble_config, step_inputs
+from .torch_networks import compiled_network, eager_network
+from .vae import exact_picture, picture_difference, tf32, vae_inputs
 
 Measured = dict[str, float | int | str]
-Prepare = Callable[[Options], None]
+Prepare = Callable[[Options, Iterable[str]], None]
 Load = Callable[[Options], Mapping[str, Network]]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row of the table.
+
+    ``baseline``: the row that its time is divided by. ``in_process``: what it serves through Triton, measured without.
+    ``work``: the row's TFLOP; None for a row that computes nothing.
+    """
+
+    title: str
+    measure: Callable[[Options], Measured]
+    baseline: str
+    work: Callable[[Options], float] | None
+    in_process: str = ""
 
 
 def measure_limit(options: Options) -> Measured:
@@ -31,25 +48,20 @@ def measure_limit(options: Options) -> Measured:
     return measured | ({"chip_tflops": chip.tflops, "chip_source": chip.source} if chip else {})
 
 
-def _measure(options: Options, load: Load) -> Measured:
-    """Load the networks, warm them up, time them; memory is watched until the clock starts."""
-    device, inputs = options.torch_device, step_inputs(options)
+def _measure(options: Options, load: Callable[[], Network], inputs: Tensors) -> tuple[Measured, Tensors]:
+    """Load a network, warm it up, time it; memory is watched until the clock starts."""
+    device = options.torch_device
     synchronize(device)
     started = time.perf_counter()
     with MemoryWatch(device) as memory:
-        step = Step(load(options), ensemble_config(options))
+        network = load()
         for _ in range(options.warm_up):
-            noise_pred = step(inputs)
+            outputs = network(inputs)
         synchronize(device)
     ready_s = time.perf_counter() - started
-    times = times_ms(lambda: step(inputs), device, options.repeats)
-    return {
-        **spread(times),
-        "ready_s": ready_s,
-        "peak_gib": memory.peak_gib,
-        **_torch_peak(device),
-        "difference": difference(options, noise_pred),
-    }
+    times = times_ms(lambda: network(inputs), device, options.repeats)
+    measured = {**spread(times), "ready_s": ready_s, "peak_gib": memory.peak_gib, **_torch_peak(device)}
+    return measured, outputs
 
 
 def _torch_peak(device: torch.device) -> Measured:
@@ -57,28 +69,11 @@ def _torch_peak(device: torch.device) -> Measured:
 
 
 def _eager(options: Options) -> Mapping[str, Network]:
-    return {name: TorchNetwork(build(name, options), engine) for name, engine in step_engines(options).items()}
+    return {name: eager_network(name, options) for name in step_engines(options)}
 
 
 def _compiled(options: Options) -> Mapping[str, Network]:
     return {name: compiled_network(name, options) for name in step_engines(options)}
-
-
-def compiled_network(name: str, options: Options) -> Network:
-    """A network through ``torch.compile``, for one shape.
-
-    Its mode is Inductor's default: convolutions and large matrix products stay with cuDNN and cuBLAS, what lies
-    between is fused. CUDA graphs (``reduce-overhead``) would save launches, which a step of tens of milliseconds hides,
-    and would own the outputs that the next network reads; ``max-autotune-no-cudagraphs`` tries kernels for minutes.
-    """
-    module = channels_last(build(name, options))
-    compiled = torch.compile(module, mode=options.compile_mode, dynamic=False)
-    return TorchNetwork(compiled, step_engines(options)[name])  # type: ignore[arg-type]
-
-
-def channels_last(module: nn.Module) -> nn.Module:
-    """The order in memory in which tensor cores take convolutions."""
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _onnx(options: Options) -> Mapping[str, Network]:
@@ -86,46 +81,90 @@ def _onnx(options: Options) -> Mapping[str, Network]:
 
 
 def _tensorrt(options: Options) -> Mapping[str, Network]:
-    from export.plans.run import Plan
-
-    return {name: Plan(plan_path(options, name), options.torch_device) for name in step_engines(options)}
+    return {name: _plan(name, options) for name in step_engines(options)}
 
 
-def _nothing(options: Options) -> None:
+def _plan(name: str, options: Options) -> Network:
+    from export.plans.runner import PlanRunner
+
+    return PlanRunner(plan_path(options, name), options.torch_device)
+
+
+def _nothing(options: Options, names: Iterable[str]) -> None:
     """Networks from random weights need nothing that is kept."""
 
 
-def _in_process(prepare: Prepare, load: Load) -> Callable[[Options], Measured]:
-    def run(options: Options) -> Measured:
-        prepare(options)
-        return _measure(options, load)
-
-    return run
+def _step_tflop(options: Options) -> float:
+    return sum(step_tflop(options).values())
 
 
-def _through_triton(engines: serving.Kind, prepare: Prepare) -> Callable[[Options], Measured]:
-    def run(options: Options) -> Measured:
-        prepare(options)
-        return _measure_served(options, engines)
+def _in_process(title: str, prepare: Prepare, load: Load) -> Variant:
+    def measure(options: Options) -> Measured:
+        prepare(options, step_engines(options))
 
-    return run
+        def network() -> Network:
+            step = Step(load(options), ensemble_config(options))
+            return lambda inputs: {"noise_pred": step(inputs)}
+
+        measured, outputs = _measure(options, network, step_inputs(options))
+        return measured | {"difference": difference(options, outputs["noise_pred"])}
+
+    return Variant(title, measure, "eager", _step_tflop)
 
 
-def _measure_served(options: Options, engines: serving.Kind) -> Measured:
+def _through_triton(title: str, engines: serving.Kind, prepare: Prepare) -> Variant:
+    def measure(options: Options) -> Measured:
+        prepare(options, step_engines(options))
+        measured, noise_pred = _served(options, engines)
+        return measured | {"difference": difference(options, noise_pred)}
+
+    return Variant(title, measure, "eager", _step_tflop, in_process=engines)
+
+
+def _orchestration(options: Options) -> Measured:
+    """The loop and Triton without any network: engines that answer at once, with tensors of the right sizes."""
+    return _served(options, "empty")[0]
+
+
+def _served(options: Options, engines: serving.Kind) -> tuple[Measured, torch.Tensor]:
     with MemoryWatch(options.torch_device) as memory:
         times, noise_pred = serving.measure(options, engines)
-    return {**spread(times), "peak_gib": memory.peak_gib, "difference": difference(options, noise_pred)}
+    return {**spread(times), "peak_gib": memory.peak_gib}, noise_pred
+
+
+def _vae(
+    title: str, load: Callable[[Options], Network], prepare: Prepare = _nothing, is_tf32_allowed: bool = True
+) -> Variant:
+    def measure(options: Options) -> Measured:
+        prepare(options, [VAE_DECODER])
+        tf32(is_tf32_allowed)
+        measured, outputs = _measure(options, lambda: load(options), vae_inputs(options))
+        return measured | {"difference": picture_difference(outputs["image"], exact_picture(options))}
+
+    return Variant(title, measure, "vae", lambda options: network_tflop(VAE_DECODER, options))
+
+
+def _torch_vae(title: str, make: Callable[..., Network], dtype: torch.dtype, is_tf32_allowed: bool = True) -> Variant:
+    return _vae(title, lambda options: make(VAE_DECODER, options, dtype), is_tf32_allowed=is_tf32_allowed)
 
 
 LIMIT = "limit"
-VARIANTS: Mapping[str, Callable[[Options], Measured]] = {
-    "eager": _in_process(_nothing, _eager),
-    "compiled": _in_process(_nothing, _compiled),
-    "onnxruntime": _in_process(prepare_sessions, _onnx),
-    "tensorrt": _in_process(prepare_plans, _tensorrt),
-    "triton-compiled": _through_triton("compiled", _nothing),
-    "triton-onnxruntime": _through_triton("onnxruntime", prepare_sessions),
-    "triton-tensorrt": _through_triton("tensorrt", prepare_plans),
+VARIANTS: Mapping[str, Variant] = {
+    "eager": _in_process("PyTorch, eager", _nothing, _eager),
+    "compiled": _in_process("PyTorch, compiled", _nothing, _compiled),
+    "onnxruntime": _in_process("ONNX Runtime", prepare_sessions, _onnx),
+    "tensorrt": _in_process("TensorRT", prepare_plans, _tensorrt),
+    "triton-eager": _through_triton("Triton, PyTorch eager", "eager", _nothing),
+    "triton-compiled": _through_triton("Triton, PyTorch compiled", "compiled", _nothing),
+    "triton-onnxruntime": _through_triton("Triton, ONNX Runtime", "onnxruntime", prepare_sessions),
+    "triton-tensorrt": _through_triton("Triton, TensorRT", "tensorrt", prepare_plans),
+    "orchestration": Variant("The loop and Triton alone", _orchestration, "eager", None),
+    "vae": _torch_vae("VAE, PyTorch, fp32", eager_network, torch.float32, is_tf32_allowed=False),
+    "vae-tf32": _torch_vae("VAE, PyTorch, TF32", eager_network, torch.float32),
+    "vae-fp16": _torch_vae("VAE, PyTorch, fp16", eager_network, torch.float16),
+    "vae-tf32-compiled": _torch_vae("VAE, PyTorch compiled, TF32", compiled_network, torch.float32),
+    "vae-fp16-compiled": _torch_vae("VAE, PyTorch compiled, fp16", compiled_network, torch.float16),
+    "vae-tensorrt": _vae("VAE, TensorRT", lambda options: _plan(VAE_DECODER, options), prepare_plans),
 }
 """In the order of the table; ``triton-X`` serves what ``X`` runs in one process."""
 
@@ -134,4 +173,4 @@ def measure(name: str, options: Options) -> Measured:
     """Measure one row here; raises `NotHere` where a part of it is missing."""
     if options.is_on_gpu and not torch.cuda.is_available():
         raise NotHere("a CUDA GPU")
-    return measure_limit(options) if name == LIMIT else VARIANTS[name](options)
+    return measure_limit(options) if name == LIMIT else VARIANTS[name].measure(options)

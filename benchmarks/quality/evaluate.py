@@ -59,7 +59,7 @@ class Looker:
         return Sight(embedding, keypoints, box, self._depth(image))
 
     def _depth(self, image: np.ndarray) -> np.ndarray:
-        from denoising.conditioning import depth_picture
+        from denoising.control_pictures import depth_picture
 
         pixels = self._depth_processor(image).astype(self._manifest.numpy_dtype)
         predicted = self._ask("depth_estimator", {"pixel_values": pixels}, "predicted_depth")["predicted_depth"]

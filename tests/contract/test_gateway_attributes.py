@@ -34,6 +34,12 @@ def test_extensions_say_so_and_documented_attributes_do_not():
     assert extensions == {row.name for row in ATTRIBUTES if not row.is_documented}
 
 
+@pytest.mark.parametrize("attribute", ATTRIBUTES, ids=lambda attribute: attribute.name)
+def test_a_description_starts_as_the_servers_row_does(attribute: Attribute):
+    description = PROPERTIES[attribute.name]["description"].removeprefix("Extension: ")
+    assert description.lower().startswith(attribute.about.lower())
+
+
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_documented_defaults_are_the_servers(name: str):
     assert PROPERTIES[name]["default"] == DEFAULTS[name]

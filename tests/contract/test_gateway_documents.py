@@ -1,16 +1,17 @@
-"""What docs/gateway.md promises is what the gateway has: paths, statuses, commands, metrics."""
+"""The gateway has what docs/gateway.md and the client say of it: paths, statuses, commands, metrics."""
 
 import re
 import shlex
 from pathlib import Path
 
 import pytest
-from insta_depth._cli import _parser
+from insta_depth._cli import COMMANDS_GROUP, GATEWAY_COMMANDS, _parser
 from insta_depth_gateway.errors import STATUS_BY_CODE
 from insta_depth_gateway.observability import Metrics
 from insta_depth_gateway.openapi import document
 
-PAGE = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "gateway.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
@@ -27,6 +28,11 @@ def test_the_paths_are_the_documents():
     named = set(re.findall(r"`(GET|POST) (/[\w/.-]*)`", PAGE)) - {("GET", "/"), ("GET", "/openapi.json")}
     had = {(method.upper(), path) for path, methods in document()["paths"].items() for method in methods}
     assert named == had
+
+
+def test_the_client_knows_the_commands_that_the_gateway_adds():
+    section = (ROOT / "gateway" / "pyproject.toml").read_text().split(f'[project.entry-points."{COMMANDS_GROUP}"]')[1]
+    assert re.findall(r"(?m)^(\w+) = ", section.split("\n[")[0]) == list(GATEWAY_COMMANDS)
 
 
 def commands() -> list[str]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from denoising.conditioning import DepthProcessor, depth_picture, draw_face_keypoints
+from denoising.conditioning import DepthProcessor
+from denoising.control_pictures import depth_picture, draw_face_keypoints
 from PIL import Image
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import np_to_triton_dtype

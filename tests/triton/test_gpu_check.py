@@ -19,18 +19,19 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_variant_is_measured_on_a_cpu(tmp_path: Path) -> None:
-    options = (
-        "--device cpu --size tiny --repeats 3 --warm-up 1 --variants eager,onnxruntime,tensorrt,triton-onnxruntime"
-    )
+    rows = "eager,onnxruntime,tensorrt,triton-onnxruntime,orchestration,vae"
+    options = f"--device cpu --size tiny --repeats 3 --warm-up 1 --variants {rows}"
     command = [sys.executable, "-m", "benchmarks.gpu_check", *options.split(), "--folder", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = (tmp_path / "records.jsonl").read_text().splitlines()
     rows = {record["row"]: record for record in map(json.loads, lines)}
     served = rows["triton-onnxruntime"]["measured"]
     assert served["difference"] < 1e-4
-    assert served["bls_overhead_ms"] == served["step_ms"] - rows["onnxruntime"]["measured"]["step_ms"]
+    assert served["triton_ms"] == served["step_ms"] - rows["onnxruntime"]["measured"]["step_ms"]
     assert rows["eager"]["measured"]["eager_ratio"] == 1
+    assert 0 < rows["orchestration"]["measured"]["step_ms"] < served["step_ms"]
+    assert rows["vae"]["measured"]["difference"] == 0
     assert rows["tensorrt"]["error"].startswith("not here: ")
     assert "Triton, ONNX Runtime" in done.stdout
 

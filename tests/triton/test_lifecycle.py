@@ -8,7 +8,15 @@ import threading
 
 import psutil
 import pytest
-from insta_depth import Cancelled, CancelToken, DeadlineExceeded, InstaDepth, InstaDepthError, Overloaded
+from insta_depth import (
+    Cancelled,
+    CancelToken,
+    DeadlineExceeded,
+    InstaDepth,
+    InstaDepthError,
+    Overloaded,
+    ServerUnavailable,
+)
 
 from deploy.local.server import LocalTriton
 from tests.watching import metric, wait_until
@@ -102,4 +110,13 @@ def test_the_orchestrators_death_is_an_error_to_its_client_and_nothing_to_the_ne
     with pytest.raises(InstaDepthError):
         client.generate(**ask, on_progress=kill_once, deadline_s=60)
     assert killed.is_set()
+    # The next request waits for the server; with other tests beside it, longer than a client's patience.
+    wait_until(lambda: answers(client), timeout_s=300)
     assert client.generate(**ask | {"num_inference_steps": 4}, deadline_s=60).image
+
+
+def answers(client: InstaDepth) -> bool:
+    try:
+        return client.status().ready
+    except ServerUnavailable:
+        return False

@@ -179,9 +179,9 @@ def test_a_model_whose_process_is_killed_is_back_soon(lone_toy: Path) -> None:
         first = server.pid
         (stub,) = psutil.Process(first).children()
         stub.kill()
-        wait_until(lambda: server.pid not in (0, first), timeout_s=15)
+        wait_until(lambda: server.pid not in (0, first), timeout_s=60)
         with triton.InferenceServerClient(server.grpc_url) as client:
-            wait_until(lambda: is_ready(client), timeout_s=15)
+            wait_until(lambda: is_ready(client), timeout_s=60)
             infer(client, "reader", text=np.array([b""], dtype=object))
     assert not psutil.pid_exists(first)
 
@@ -206,7 +206,7 @@ def test_the_server_goes_when_the_process_that_started_it_is_killed(lone_toy: Pa
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    wait_until(lambda: not psutil.pid_exists(pid) and not any(region.exists() for region in regions), timeout_s=15)
+    wait_until(lambda: not psutil.pid_exists(pid) and not any(region.exists() for region in regions), timeout_s=60)
     assert regions
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from deploy.local.server import ON_FREE_PORTS, LocalTriton
 
-from .semantics import CLOTHES, IDENTITY, POSE, Control, Observer
+from .semantics import CLOTHES, FEW, LIKENESS, POSE, Control, Observer
 
-LOOP, CONDITIONING, GENERATION = (
-    f"insta_depth_stream/1/denoising/{name}.py" for name in ("loop", "conditioning", "generation")
+LOOP, CONTROL_PICTURES, PIPELINE = (
+    f"insta_depth_stream/1/denoising/{name}.py" for name in ("loop", "control_pictures", "pipeline")
 )
 
 
@@ -30,23 +30,30 @@ MISTAKES = {
         LOOP, "negative, positive = noise_pred.chunk(2)", "positive, negative = noise_pred.chunk(2)", CLOTHES
     ),
     "wrong keypoint colours": Mistake(
-        CONDITIONING, "return drawing\n", "return np.ascontiguousarray(drawing[..., ::-1])\n", POSE
+        CONTROL_PICTURES, "    return drawing\n", "    return np.ascontiguousarray(drawing[..., ::-1])\n", POSE
     ),
     "lost face tokens": Mistake(
-        GENERATION, "prompt_image_emb=face_tokens,", "prompt_image_emb=face_tokens * 0,", IDENTITY
+        PIPELINE, "prompt_image_emb=face_tokens,", "prompt_image_emb=face_tokens * 0,", LIKENESS
     ),
 }
 
 
+def seen(control: Control, server: LocalTriton, repository: Path) -> float:
+    observer = Observer(server.grpc_url, repository)
+    try:
+        return control.of(observer(FEW, FEW))
+    finally:
+        observer.close()
+
+
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_seen(mistake, miniature_repository, tmp_path):
+def test_a_mistake_is_seen(mistake, server, miniature_repository, tmp_path):
     repository = _copy(miniature_repository, tmp_path / "mistaken")
     _replace(repository / mistake.file, mistake.right, mistake.wrong)
-    with LocalTriton(repository, ON_FREE_PORTS) as server:
-        observer = Observer(server.grpc_url, miniature_repository)
-        seen = mistake.noticed_by.of(observer())
-        observer.close()
-    assert seen < mistake.noticed_by.least
+    control = mistake.noticed_by
+    assert seen(control, server, miniature_repository) >= control.least
+    with LocalTriton(repository, ON_FREE_PORTS) as mistaken:
+        assert seen(control, mistaken, miniature_repository) < control.least
 
 
 def _copy(repository: Path, to: Path) -> Path:

@@ -1,4 +1,4 @@
-"""One network of the step as a model of its own, through ``torch.compile``, for GPUs with torch and nothing else."""
+"""One network of the step as a model of its own, in PyTorch, or empty, with answers that lie ready."""
 
 import json
 import locale
@@ -13,17 +13,17 @@ class TritonPythonModel:
     """One network; makes its weights itself."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Build and compile the network, for the options in the model's parameters."""
+        """Build the network for the options in the model's parameters."""
         parameters = json.loads(args["model_config"])["parameters"]
         root = parameters["root"]["string_value"]
         sys.path.insert(0, root)
         locale.setlocale(locale.LC_CTYPE, "C.UTF-8")  # a stub starts in C, in which torch cannot read its own sources
         from benchmarks.gpu_check.options import parse
-        from benchmarks.gpu_check.variants import compiled_network
+        from benchmarks.gpu_check.torch_networks import NETWORKS
 
         options = parse(parameters["arguments"]["string_value"].split("\n"))
         self._device = options.torch_device
-        self._network = compiled_network(args["model_name"], options)
+        self._network = NETWORKS[parameters["kind"]["string_value"]](args["model_name"], options)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request by itself: the driver sends one at a time."""

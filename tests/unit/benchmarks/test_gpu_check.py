@@ -10,11 +10,10 @@ import torch
 
 from benchmarks.gpu_check import artefacts, runner, table, variants
 from benchmarks.gpu_check.chips import known_chip, measured_tflops
-from benchmarks.gpu_check.errors import NotHere
 from benchmarks.gpu_check.flops import step_tflop
 from benchmarks.gpu_check.measuring import MemoryWatch, times_ms
 from benchmarks.gpu_check.networks import build, step_engines
-from benchmarks.gpu_check.options import Options, parse
+from benchmarks.gpu_check.options import NotHere, Options, parse
 from benchmarks.gpu_check.step import Step, TorchNetwork, ensemble_config, step_inputs
 from benchmarks.records import Measured, Record
 
@@ -158,7 +157,7 @@ def test_a_row_through_triton_is_set_against_eager_the_chip_and_one_process() ->
         "chip_share": pytest.approx(0.5),
         "matmul_share": pytest.approx(0.625),
         "eager_ratio": pytest.approx(0.52),
-        "bls_overhead_ms": pytest.approx(2.0),
+        "triton_ms": pytest.approx(2.0),
     }
 
 
