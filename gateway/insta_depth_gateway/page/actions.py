@@ -1,5 +1,6 @@
 """The buttons' actions: from the form's values to the page's next state."""
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -14,7 +15,7 @@ from insta_depth_gateway.answers import body_of
 from insta_depth_gateway.errors import BadRequest, GatewayError
 from insta_depth_gateway.page import panels
 from insta_depth_gateway.page.form import request_attributes
-from insta_depth_gateway.page.throttling import throttled
+from insta_depth_gateway.page.throttling import Cancelled, throttled
 
 if TYPE_CHECKING:
     from insta_depth_gateway.service import GenerationService, Picture
@@ -29,18 +30,20 @@ _SUFFIX = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
 
 
 async def generate(
-    service: "GenerationService", key: str | None, form: Mapping[str, Any]
+    service: "GenerationService", key: str | None, form: Mapping[str, Any], cancelled: asyncio.Event
 ) -> AsyncGenerator[Shown, None]:
-    """Yield the page's states, up to the picture or an error. Closing it early cancels the request."""
+    """Yield the page's states, up to the picture, an error or ``cancelled``. Closing it early cancels the request."""
     started_s = time.monotonic()
     yield {"status": panels.waiting(0)}
     try:
         account = await service.authenticate(_filled_in(key))
         await service.check_rate(account)
         stream = service.stream(account, request_attributes(form))
-        async with aclosing(throttled(stream, _TICK_S)) as events:
+        async with aclosing(throttled(stream, _TICK_S, cancelled)) as events:
             async for shown in _shown(events, started_s):
                 yield shown
+    except Cancelled:
+        yield {"status": panels.cancelled(), "restore": True}
     except (GatewayError, InstaDepthError) as error:
         yield {"status": panels.failed(_readable(body_of(error)["error"])), "restore": True}
     except Exception:

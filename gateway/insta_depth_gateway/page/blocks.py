@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 History = list[tuple[str, str]]
 """A visitor's pictures, newest first: file and caption."""
 
-_CANCELLED = {"status": panels.cancelled(), "restore": True}
 _GALLERY_MAX = 24
 _QUIET: dict[str, Any] = dict(show_progress="hidden", api_visibility="private")
 _DIRECT: dict[str, Any] = dict(queue=False, **_QUIET)
@@ -44,27 +43,23 @@ def build_blocks(service: "GenerationService", keep_s: int) -> gr.Blocks:
 
 def _connect_generate(service: "GenerationService", inputs: Inputs, outputs: Outputs) -> None:
     cancelled: dict[str, asyncio.Event] = {}
-    """By session. Gradio's own cancelling is immediate, but sometimes does nothing."""
+    """By session. Not Gradio's ``cancels``: it can meet the picture that is asked for next, or do nothing."""
 
     async def run(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[dict[Any, Any]]:
         history, session = values[outputs.history], str(request.session_hash)
         is_cancelled = cancelled[session] = asyncio.Event()
         try:
             yield _show(outputs, {"running": True}, history)
-            async with aclosing(generate(service, values[inputs.key], inputs.read(values))) as stream:
+            async with aclosing(generate(service, values[inputs.key], inputs.read(values), is_cancelled)) as stream:
                 async for shown in stream:
-                    if is_cancelled.is_set():
-                        break
                     yield _show(outputs, shown, history)
-            yield _show(outputs, {"running": False} | (_CANCELLED if is_cancelled.is_set() else {}), history)
         finally:
             if cancelled.get(session) is is_cancelled:
                 del cancelled[session]
 
-    async def stop(history: History, request: gr.Request) -> dict[Any, Any]:
+    async def stop(request: gr.Request) -> None:
         if is_cancelled := cancelled.get(str(request.session_hash)):
             is_cancelled.set()
-        return _show(outputs, {"running": False} | _CANCELLED, history)
 
     running = outputs.generate.click(
         run,
@@ -73,7 +68,9 @@ def _connect_generate(service: "GenerationService", inputs: Inputs, outputs: Out
         concurrency_limit=None,
         **_QUIET,
     )
-    outputs.cancel.click(stop, inputs=outputs.history, outputs=outputs.all(), cancels=[running], **_DIRECT)
+    # The browser ignores a click while it believes that the last one's stream is open, so the button waits for its end.
+    running.then(lambda: _buttons(running=False), outputs=[outputs.generate, outputs.cancel], **_DIRECT)
+    outputs.cancel.click(stop, **_DIRECT)
     outputs.again.click(lambda seed: seed, inputs=outputs.last_seed, outputs=inputs.fields["seed"], **_DIRECT)
 
 
@@ -117,8 +114,7 @@ def _show(outputs: Outputs, shown: dict[str, Any], history: History) -> dict[Any
     """
     changes: dict[Any, Any] = {}
     if "running" in shown:
-        changes[outputs.generate] = gr.Button(interactive=not shown["running"])
-        changes[outputs.cancel] = gr.Button(interactive=shown["running"])
+        changes |= dict(zip((outputs.generate, outputs.cancel), _buttons(shown["running"]), strict=True))
     if "status" in shown:
         changes[outputs.status] = shown["status"]
     if "preview" in shown:
@@ -130,6 +126,11 @@ def _show(outputs: Outputs, shown: dict[str, Any], history: History) -> dict[Any
     if "picture" in shown:
         changes |= _show_stage(outputs, shows_result=True) | _show_picture(outputs, shown, history)
     return changes
+
+
+def _buttons(running: bool) -> tuple[gr.Button, gr.Button]:
+    """Return the states of "generate" and "cancel"."""
+    return gr.Button(interactive=not running), gr.Button(interactive=running)
 
 
 def _show_stage(outputs: Outputs, shows_result: bool) -> dict[Any, Any]:

@@ -11,21 +11,31 @@ if TYPE_CHECKING:
     from insta_depth_gateway.service import Picture
 
 
+class Cancelled(Exception):
+    """The visitor no longer wants the picture."""
+
+
 async def throttled(
-    events: "AsyncGenerator[Progress | Picture, None]", tick_s: float
+    events: "AsyncGenerator[Progress | Picture, None]", tick_s: float, cancelled: asyncio.Event
 ) -> "AsyncGenerator[Progress | Picture | None, None]":
-    """Yield the newest event, or None after ``tick_s`` without one; closing it closes the events.
+    """Yield the newest event, or None after ``tick_s`` without one; its end closes the events.
+
+    Setting ``cancelled`` before the picture was shown raises `Cancelled` at once.
 
     Outdated progress is dropped. The events are resumed after the picture only when this generator is, so a picture
     is paid for once it was shown. Gradio notices that a visitor has left only when something is yielded.
     """
     newest = _Newest()
     reading = asyncio.create_task(newest.read(events))
+    cancelling = asyncio.create_task(cancelled.wait())
+    cancelling.add_done_callback(lambda _: newest.has_come.set())
     try:
         while True:
             if not reading.done():
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(newest.has_come.wait(), tick_s)
+            if cancelled.is_set() and not newest.picture_is_shown.is_set():
+                raise Cancelled
             event = newest.take()
             if event is None and reading.done():
                 break
@@ -34,6 +44,7 @@ async def throttled(
                 newest.picture_is_shown.set()
         await reading
     finally:
+        cancelling.cancel()
         reading.cancel()
         await asyncio.wait({reading})
 

@@ -1,5 +1,6 @@
 """What the page says where there is no picture."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -28,6 +29,6 @@ class Refusing:
     ],
 )
 async def test_errors_are_said_as_the_api_says_them(error: Exception, said: str, unsaid: str) -> None:
-    shown = [each async for each in generate(Refusing(error), "a key", FORM)]  # type: ignore[arg-type]
+    shown = [each async for each in generate(Refusing(error), "a key", FORM, asyncio.Event())]  # type: ignore[arg-type]
     assert said in shown[-1]["status"]
     assert unsaid not in shown[-1]["status"]

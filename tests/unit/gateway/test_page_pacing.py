@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from insta_depth import Generation, Progress
 from insta_depth_gateway.errors import BodyTooLarge, Busy
-from insta_depth_gateway.page.throttling import throttled
+from insta_depth_gateway.page.throttling import Cancelled, throttled
 from insta_depth_gateway.page.uploads import UploadLimits, Uploads
 from insta_depth_gateway.service import Picture
 from starlette.datastructures import Headers
@@ -37,7 +37,7 @@ class Work:
 
 async def test_everything_is_shown_to_a_quick_browser_and_then_paid_for():
     work = Work(5, step_s=0.01)
-    shown = [event async for event in throttled(work.events(), TICK_S)]
+    shown = [event async for event in throttled(work.events(), TICK_S, asyncio.Event())]
     assert shown[:4] == [Progress(step, 5) for step in range(1, 5)]
     assert shown[-1] == PICTURE
     assert work.end == "paid"
@@ -45,7 +45,7 @@ async def test_everything_is_shown_to_a_quick_browser_and_then_paid_for():
 
 async def test_a_slow_browser_gets_the_newest_step_and_the_picture():
     work, shown = Work(100, step_s=0.001), []
-    async for event in throttled(work.events(), TICK_S):
+    async for event in throttled(work.events(), TICK_S, asyncio.Event()):
         shown.append(event)
         await asyncio.sleep(0.03)
     steps = [event.step for event in shown[:-1]]
@@ -59,7 +59,7 @@ async def test_a_slow_browser_gets_the_newest_step_and_the_picture():
 async def test_a_picture_is_not_paid_for_before_it_was_shown(browser_s):
     """Also where it came while the browser was still busy with a step."""
     work = Work(3, step_s=0.01)
-    async with aclosing(throttled(work.events(), TICK_S)) as events:
+    async with aclosing(throttled(work.events(), TICK_S, asyncio.Event())) as events:
         async for event in events:
             await asyncio.sleep(browser_s)
             if event is PICTURE:
@@ -71,13 +71,29 @@ async def test_a_picture_is_not_paid_for_before_it_was_shown(browser_s):
 
 async def test_silence_is_told_again_and_again():
     work = Work(1, step_s=60)
-    async with aclosing(throttled(work.events(), 0.01)) as events:
+    async with aclosing(throttled(work.events(), 0.01, asyncio.Event())) as events:
         assert [await anext(events) for _ in range(3)] == [None, None, None]
     assert work.end == "closed"
 
 
+async def test_cancelling_ends_the_silence_at_once():
+    work, cancelled = Work(1, step_s=60), asyncio.Event()
+    asyncio.get_running_loop().call_later(0.01, cancelled.set)
+    with pytest.raises(Cancelled):
+        await asyncio.wait_for(anext(throttled(work.events(), TICK_S, cancelled)), TICK_S / 2)
+    assert work.end == "closed"
+
+
+async def test_a_picture_that_was_shown_is_paid_for_though_it_is_cancelled():
+    work, cancelled = Work(1), asyncio.Event()
+    async for event in throttled(work.events(), TICK_S, cancelled):
+        if event is PICTURE:
+            cancelled.set()
+    assert work.end == "paid"
+
+
 async def test_an_error_comes_after_what_came_before_it():
-    events = throttled(Work(2, 0.01, ValueError("why")).events(), TICK_S)
+    events = throttled(Work(2, 0.01, ValueError("why")).events(), TICK_S, asyncio.Event())
     assert [await anext(events), await anext(events)] == [Progress(1, 2), Progress(2, 2)]
     with pytest.raises(ValueError, match="why"):
         await asyncio.wait_for(anext(events), TICK_S / 2)
