@@ -176,6 +176,7 @@ def test_cancel_stops_the_work_and_the_next_picture_is_made(
 ) -> None:
     visitor = arrive()
     visitor.fill(face, pose, "stuck")
+    visitor.page.locator("#num_inference_steps input[type=number]").fill("100")
     visitor.generate()
     visitor.wait_for_status("Waiting for a turn")
     visitor.page.click("#cancel")
@@ -187,6 +188,7 @@ def test_cancel_stops_the_work_and_the_next_picture_is_made(
         visitor.wait_for_status("Step")
         visitor.page.click("#cancel")
         visitor.wait_for_status("Cancelled.")
+    visitor.page.locator("#num_inference_steps input[type=number]").fill("10")
     visitor.generate()
     visitor.wait_for_status("Done in")
 
