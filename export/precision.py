@@ -9,20 +9,16 @@ import torch
 
 
 class Precision(str, Enum):
-    """Float type of an engine's weights and arithmetic.
-
-    ``fp8`` is an fp16 engine whose matrix products and convolutions are quantised before TensorRT builds it.
-    """
+    """Float type of an engine's weights and arithmetic."""
 
     FP32 = "fp32"
     FP16 = "fp16"
     BF16 = "bf16"
-    FP8 = "fp8"
 
     @property
     def torch_dtype(self) -> torch.dtype:
         """The weights' type."""
-        types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "fp8": torch.float16}
+        types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
         return types[self.value]
 
     @property
@@ -48,6 +44,10 @@ class Precisions:
     def parse(cls, text: str) -> "Precisions":
         """Read ``fp16`` or ``fp16,vae_decoder=bf16``; raises ValueError."""
         parts = [part.partition("=") for part in text.split(",")]
+        known = [precision.value for precision in Precision]
+        for name, equals, value in parts:
+            if (value if equals else name) not in known:
+                raise ValueError(f"{text}: {value if equals else name} is none of {', '.join(known)}")
         most = [Precision(name) for name, equals, _ in parts if not equals]
         if len(most) != 1:
             raise ValueError(f"{text}: one precision for most engines is needed, as in fp16,vae_decoder=bf16")

@@ -257,8 +257,6 @@ def _loras(name: str, checkpoint: Checkpoint) -> tuple[Lora, ...]:
 
 def check_precisions(precisions: Precisions, table: Mapping[str, Engine]) -> None:
     """Raise `ExportError` for precisions that no repository can have."""
-    if Precision.FP8 in (precisions.most, *precisions.others.values()):
-        raise ExportError("--precision: fp8 is for `python -m export tensorrt`; ONNX engines are fp32, fp16 or bf16")
     for name in precisions.others:
         if name not in table:
             raise ExportError(f"--precision: unknown engine {name}; the engines are {sorted(table)}")

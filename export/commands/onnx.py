@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
     onnx = commands.add_parser("onnx", help="write a complete model repository of ONNX engines")
     onnx.add_argument("--checkpoint", type=Path, required=True, metavar="DIR")
     onnx.add_argument("--output", type=Path, required=True, metavar="build/NAME")
-    onnx.add_argument("--precision", type=Precisions.parse, default=Precisions(), metavar="fp32|fp16|bf16[,ENGINE=…]")
+    onnx.add_argument("--precision", type=_precisions, default=Precisions(), metavar="fp32|fp16|bf16[,ENGINE=…]")
     onnx.add_argument("--min-side", type=_side, metavar="PX", help="shorter side at first (default: the checkpoint's)")
     onnx.add_argument("--max-side", type=_side, metavar="PX", help="longer side (default: 1.25 × min)")
     onnx.add_argument("--only", type=engine_names, default=frozenset(), metavar="ENGINE,…")
@@ -98,3 +98,10 @@ def _print_parity(rows: list[ParityRow], console: Console) -> None:
         verdict = "[green]ok[/]" if row.passed else "[red]over[/]"
         table.add_row(row.engine, row.shapes, f"{row.error:.1e}", f"{row.tolerance:.0e}", verdict)
     console.print(table)
+
+
+def _precisions(text: str) -> Precisions:
+    try:
+        return Precisions.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -14,7 +14,6 @@ from ..plans.memory import USABLE
 from ..plans.memory import report as report_memory
 from ..plans.repository import PlanRepository
 from ..plans.tensorrt_module import use_tensorrt_rtx
-from ..precision import Precisions
 from ..shapes import Range, Size
 from . import Commands, engine_names
 
@@ -28,7 +27,6 @@ def add(commands: Commands) -> None:
     tensorrt = commands.add_parser("tensorrt", help="build TensorRT plans from a repository of ONNX engines")
     tensorrt.add_argument("--repository", type=Path, required=True, metavar="build/NAME")
     tensorrt.add_argument("--output", type=Path, metavar="DIR", help="the plans' repository (default: the same one)")
-    tensorrt.add_argument("--precision", type=Precisions.parse, metavar="fp16[,unet=fp8,…]", help="as exported, or fp8")
     tensorrt.add_argument("--batch", type=_batch, metavar="MIN,OPT,MAX", help="rows of a denoising step")
     tensorrt.add_argument(
         "--gpu-memory", type=_gigabytes, metavar="GB", help="of the GPU that serves: as many rows as fit (this GPU's)"
@@ -37,9 +35,6 @@ def add(commands: Commands) -> None:
         "--optimum", type=_size, metavar="HxW", help="tune for pictures of this size, and capture a step of it"
     )
     tensorrt.add_argument("--only", type=engine_names, default=frozenset(), metavar="ENGINE,…")
-    tensorrt.add_argument(
-        "--calibration", type=Path, metavar="DIR", help="for fp8: faces/, poses/ and prompts.txt to make pictures of"
-    )
     tensorrt.add_argument("--optimization-level", type=int, choices=range(6), metavar="0-5", help="TensorRT's own")
     tensorrt.add_argument("--timing-cache", type=Path, metavar="FILE", help=f"default: OUTPUT/{TIMING_CACHE}")
     tensorrt.add_argument(
@@ -88,8 +83,6 @@ def _plans(options: argparse.Namespace, output: Path) -> PlanRepository:
         batch=options.batch,
         optimum=options.optimum,
         only=options.only,
-        precisions=options.precision,
-        calibration=options.calibration,
         gpu_memory_gb=options.gpu_memory or (None if options.rehearse else _this_gpu_gb()),
     )
 

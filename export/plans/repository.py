@@ -2,12 +2,10 @@
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -18,19 +16,16 @@ from ..depth import load_processor
 from ..engines import engine_table, step_engine_names
 from ..errors import ExportError
 from ..facts import load_facts
-from ..in_process import Arrays
 from ..in_process import manifest as load_manifest
-from ..precision import Precision, Precisions
+from ..precision import Precision
 from ..repository import FACTS, VERSION, exported_precision
 from ..shapes import USUAL_ROWS, ProfileMaker, Range, ShapeRanges, Size
 from ..triton_configs import NAME as ENSEMBLE
 from . import record
 from .build import Builder, OnProgress, build_plan
-from .calibration import Case, read_cases, record_inputs
 from .config import batch_config, plan_config, read_config
 from .machine import BuildMachine
 from .memory import EngineMemory, Memory, PlanMemory, buffer_bytes, estimate, pool_bytes, usable_bytes
-from .quantization import quantize_fp8
 
 ONNX, PLAN = "model.onnx", "model.plan"
 ORCHESTRATOR = "insta_depth_stream"
@@ -55,10 +50,6 @@ class PlanRepository:
     optimum: Size | None = None
     """The size of the pictures that plans are tuned for, and captured as CUDA graphs; None: the most usual one."""
     only: frozenset[str] = frozenset()
-    precisions: Precisions | None = None
-    calibration: Path | None = None
-    """Faces, poses and prompts that fp8 engines are calibrated on; see `read_cases`."""
-    calibration_pictures: int = 16
     gpu_memory_gb: float | None = None
     """Of the GPU that is to serve: limits the rows of a step; None: nothing does."""
 
@@ -68,7 +59,6 @@ class PlanRepository:
         unknown = self.only - set(self.table)
         if unknown:
             raise ExportError(f"--only: unknown {sorted(unknown)}; the engines are {sorted(self.table)}")
-        self._check_precisions()
         self._memory: dict[str, PlanMemory] = {}
         if self.gpu_memory_gb is not None:
             self.batch = self._batch_for(self.gpu_memory_gb)
@@ -103,9 +93,9 @@ class PlanRepository:
     def rehearse(self, report: Report, on_progress: OnProgress | None = None) -> None:
         """Build every plan and keep none: shows that the builder takes the engines and their profiles."""
         for name in self._chosen():
-            with self._to_build(name, report) as onnx:
-                report(name, "rehearsing")
-                plan = self.builder.build(self.table[name], onnx, self._io_dtype, self.profiles(name), on_progress)
+            report(name, "rehearsing")
+            onnx, profiles = self._onnx(name), self.profiles(name)
+            plan = self.builder.build(self.table[name], onnx, self._io_dtype, profiles, on_progress)
             self._memory[name] = plan.memory
             report(name, f"taken: {len(plan.content) / 2**20:.1f} MiB")
 
@@ -175,39 +165,18 @@ class PlanRepository:
         """The fixed batch of an engine that Triton does not batch."""
         return self.facts.recognizer_rows or 1
 
-    def _check_precisions(self) -> None:
-        """Check that the ONNX engines have the precision asked for: a strongly typed plan keeps their types."""
-        if self.precisions is None:
-            return
-        exported = {"most engines": self.manifest.precision} | {
-            name: exported_precision(self.repository, name).value for name in self.table
-        }
-        asked = {"most engines": self.precisions.most} | dict(self.precisions.others)
-        for name, precision in asked.items():
-            if name not in exported:
-                raise ExportError(f"--precision: unknown engine {name}; the engines are {sorted(self.table)}")
-            if precision is Precision.FP8 and name in step_engine_names() and exported[name] == "fp16":
-                continue
-            if precision.value != exported[name]:
-                raise ExportError(
-                    f"--precision: {name} can't become {precision.value}: it was exported in {exported[name]}, which a "
-                    f"strongly typed plan keeps; `python -m export onnx --precision …` changes it "
-                    f"(fp8 is for {', '.join(step_engine_names())} exported in fp16)"
-                )
-
     def _plan(self, name: str, report: Report, on_progress: OnProgress | None) -> None:
-        folder, profiles = self.output / name, self.profiles(name)
-        source = record.digest(*self._sources(name))
-        wanted = self.machine.record(name, self._precision(name).value, profiles, source)
+        folder, profiles, onnx = self.output / name, self.profiles(name), self._onnx(name)
+        precision = exported_precision(self.repository, name).value
+        wanted = self.machine.record(name, precision, profiles, record.digest(*record.onnx_files(onnx)))
         plan = folder / VERSION / PLAN
         told = PlanMemory.load(folder)
         is_kept = plan.exists() and record.load(folder) == dataclasses.replace(wanted, plan=record.digest(plan))
         if told and is_kept:
             report(name, "up to date")
         else:
-            with self._to_build(name, report) as onnx:
-                report(name, "building")
-                told = build_plan(self.table[name], onnx, plan, self._io_dtype, profiles, self.builder, on_progress)
+            report(name, "building")
+            told = build_plan(self.table[name], onnx, plan, self._io_dtype, profiles, self.builder, on_progress)
             told.save(folder)
             record.save(dataclasses.replace(wanted, plan=record.digest(plan)), folder)
         self._memory[name] = told
@@ -215,47 +184,6 @@ class PlanRepository:
         has_graphs = self.optimum is not None and name in step_engine_names()
         config = plan_config(policy, self.table[name], profiles, has_graphs)
         (folder / "config.pbtxt").write_text(config, encoding="utf-8")
-
-    def _precision(self, name: str) -> Precision:
-        """The exported precision, or fp8 if that is asked for."""
-        asked = self.precisions.of(name) if self.precisions else None
-        return Precision.FP8 if asked is Precision.FP8 else exported_precision(self.repository, name)
-
-    def _sources(self, name: str) -> list[Path]:
-        """All files that a plan is built from."""
-        files = record.onnx_files(self._onnx(name))
-        if self._precision(name) is Precision.FP8:
-            files += [path for case in self._cases for path in (case.face, case.pose)]
-            files.append(self._calibration_folder / "prompts.txt")
-        return files
-
-    @contextmanager
-    def _to_build(self, name: str, report: Report) -> Iterator[Path]:
-        """The ONNX file that goes to the builder: the exported one, or one quantised for this build."""
-        if self._precision(name) is not Precision.FP8:
-            yield self._onnx(name)
-            return
-        self.output.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=self.output, prefix=".fp8-") as folder:
-            report(name, "calibrating and quantising to fp8")
-            quantised = Path(folder) / ONNX
-            quantize_fp8(self._onnx(name), self._recorded[name], quantised)
-            yield quantised
-
-    @cached_property
-    def _recorded(self) -> dict[str, Arrays]:
-        names = [name for name in step_engine_names() if self._precision(name) is Precision.FP8]
-        return record_inputs(self.repository, self._cases, names)
-
-    @cached_property
-    def _cases(self) -> list[Case]:
-        return read_cases(self._calibration_folder, self.calibration_pictures)
-
-    @property
-    def _calibration_folder(self) -> Path:
-        if self.calibration is None:
-            raise ExportError("fp8 needs --calibration DIR with faces/, poses/ and prompts.txt")
-        return self.calibration
 
     def _assemble(self) -> None:
         """Copy the models without an engine, and write the records of the plans for them."""

@@ -85,9 +85,22 @@ def test_an_engine_is_made_anew_where_the_repository_s_type_changes(checkpoint, 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("fp8", "fp8: fp8 is none of fp32, fp16, bf16"),
+        ("fp16,unet=int8", "fp16,unet=int8: int8 is none of fp32, fp16, bf16"),
+        ("unet=fp16", "one precision for most engines is needed"),
+        ("fp16,fp32", "one precision for most engines is needed"),
+    ],
+)
+def test_what_is_no_precision_is_named(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Precisions.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
         ("fp16,depth=fp32", "unknown engine depth;"),
         ("fp16,face_detector=fp32", "face_detector is published as ONNX"),
-        ("fp16,unet=fp8", "fp8 is for"),
     ],
 )
 def test_what_no_engine_can_have_is_refused(facts, text, message):

@@ -13,7 +13,6 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from export.depth import DepthInput
 from export.engines import Engine, engine_table
-from export.errors import ExportError
 from export.onnx_signature import check_signature
 from export.plans import repository as plans_repository
 from export.plans import tensorrt_module
@@ -22,7 +21,6 @@ from export.plans.machine import BuildMachine
 from export.plans.memory import PlanMemory
 from export.plans.repository import PlanRepository
 from export.plans.tensorrt_module import TensorRTMissing
-from export.precision import Precisions
 from export.shapes import ShapeRanges, Size
 from insta_depth_shared.manifest import Manifest
 from tests.unit.plans.conftest import make_plans
@@ -150,22 +148,6 @@ def test_each_context_has_room_for_its_own_profile(plans: PlanRepository) -> Non
 @pytest.mark.parametrize("name", ["vae_decoder", "depth_estimator"])
 def test_what_runs_once_a_picture_has_one_row(plans: PlanRepository, name: str) -> None:
     assert all(ranges["rows"] == (1, 1, 1) for ranges in plans.profiles(name))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("fp16", "most engines can't become fp16: it was exported in fp32"),
-        ("fp32,unet=fp8", "unet can't become fp8: it was exported in fp32"),
-        ("fp32,unett=fp8", "unknown engine unett"),
-        ("fp32,vae_decoder=bf16", "vae_decoder can't become bf16"),
-    ],
-)
-def test_a_plan_keeps_the_precision_of_its_onnx(
-    miniature_repository: Path, tmp_path: Path, text: str, message: str
-) -> None:
-    with pytest.raises(ExportError, match=message):
-        make_plans(miniature_repository, tmp_path, precisions=Precisions.parse(text))
 
 
 @pytest.mark.skipif(not tensorrt_module.is_missing(), reason="TensorRT and a GPU are here")
