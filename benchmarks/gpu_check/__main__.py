@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ try:
 
     from .. import records
     from ..conditions import conditions
-    from ..records import Record
+    from ..records import Measured, Record
     from . import artefacts, options, runner, table, variants
     from .options import NotHere, Options
     from .variants import LIMIT, VARIANTS
@@ -33,7 +34,9 @@ def main() -> int:
         artefacts.export(chosen, parsed.export)
         return 0
     if parsed.row:
-        return _measure_here(parsed.row, chosen, parsed.result)
+        return _do_here(variants.measure, parsed.row, chosen, parsed.result)
+    if parsed.prepare:
+        return _do_here(variants.prepare, parsed.prepare, chosen, parsed.result)
     if chosen.is_on_gpu and not torch.cuda.is_available():
         sys.stderr.write(
             f"gpu-check needs a CUDA GPU, and torch {torch.__version__} sees none here; "
@@ -47,7 +50,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__)
     options.add_arguments(parser)
     parser.add_argument("--variants", type=_names, default=list(VARIANTS), help=f"of {','.join(VARIANTS)} (all)")
-    for hidden, kind in (("--row", str), ("--result", Path), ("--export", str)):
+    for hidden, kind in (("--prepare", str), ("--row", str), ("--result", Path), ("--export", str)):
         parser.add_argument(hidden, type=kind, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -61,10 +64,10 @@ def _names(text: str) -> list[str]:
     return [name for name in VARIANTS if name in text.split(",")]
 
 
-def _measure_here(name: str, chosen: Options, result: Path) -> int:
-    """Be a row's process: measure, and leave what was found, what is missing or what went wrong in ``result``."""
+def _do_here(task: Callable[[str, Options], Measured], name: str, chosen: Options, result: Path) -> int:
+    """Be a row's process: leave what ``task`` found, what is missing or what went wrong in ``result``."""
     try:
-        told: dict[str, Any] = {"measured": variants.measure(name, chosen)}
+        told: dict[str, Any] = {"measured": task(name, chosen)}
     except NotHere as absent:
         told = {"error": f"{runner.ABSENT}{absent}"}
     except Exception as error:  # a row that failed is kept

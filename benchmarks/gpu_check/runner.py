@@ -10,11 +10,13 @@ from typing import Any
 
 from ..records import Measured, Record, load, record_of
 from .options import Options
-from .variants import LIMIT, VARIANTS
+from .variants import LIMIT, VARIANTS, needs_preparation
 
 BENCHMARK = "gpu-check"
 ABSENT = "not here: "
 _TIMEOUT_S = 580.0
+_PREPARATION_TIMEOUT_S = 3600.0
+"""For the export of a UNet and the building of plans, which are kept: no part of a row's own time."""
 Rows = dict[str, Measured]
 """What each measured row found, by its name."""
 
@@ -23,7 +25,11 @@ def run(name: str, options: Options, conditions: Mapping[str, Any], known: Rows)
     """Measure row ``name`` in a child; what it says together with the rows ``known`` already is added."""
 
     def measure() -> tuple[Measured, str]:
-        measured, error = _measure_in_child(name, options)
+        if needs_preparation(name):
+            _, error = _in_child("--prepare", name, options, _PREPARATION_TIMEOUT_S)
+            if error:
+                return {}, error
+        measured, error = _in_child("--row", name, options, _TIMEOUT_S)
         if measured and name != LIMIT:
             work = VARIANTS[name].work
             measured |= derived(name, measured, known, work(options) if work else None)
@@ -32,15 +38,15 @@ def run(name: str, options: Options, conditions: Mapping[str, Any], known: Rows)
     return record_of(BENCHMARK, name, measure, conditions)
 
 
-def _measure_in_child(name: str, options: Options) -> tuple[Measured, str]:
+def _in_child(task: str, name: str, options: Options, timeout_s: float) -> tuple[Measured, str]:
     """What the child measured, or one line of why not."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
-        command = [sys.executable, "-m", __package__, *options.arguments(), "--row", name, "--result", str(result)]
+        command = [sys.executable, "-m", __package__, *options.arguments(), task, name, "--result", str(result)]
         try:
-            child = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, encoding="utf-8")
+            child = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, encoding="utf-8")
         except subprocess.TimeoutExpired:
-            return {}, f"not done after {_TIMEOUT_S:g} s"
+            return {}, f"not done after {timeout_s:g} s"
         if result.exists():
             told = json.loads(result.read_text(encoding="utf-8"))
             return told.get("measured", {}), told.get("error", "")

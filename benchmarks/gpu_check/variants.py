@@ -28,7 +28,7 @@ class Variant:
     """A row of the table.
 
     ``baseline``: the row that its time is divided by. ``in_process``: what it serves through Triton, measured without.
-    ``work``: the row's TFLOP; None for a row that computes nothing.
+    ``work``: the row's TFLOP; None for a row that computes nothing. ``prepare``: makes what is kept for the row.
     """
 
     title: str
@@ -36,6 +36,7 @@ class Variant:
     baseline: str
     work: Callable[[Options], float] | None
     in_process: str = ""
+    prepare: Callable[[Options], None] | None = None
 
 
 def measure_limit(options: Options) -> Measured:
@@ -90,18 +91,16 @@ def _plan(name: str, options: Options) -> Network:
     return PlanRunner(plan_path(options, name), options.torch_device)
 
 
-def _nothing(options: Options, names: Iterable[str]) -> None:
-    """Networks from random weights need nothing that is kept."""
-
-
 def _step_tflop(options: Options) -> float:
     return sum(step_tflop(options).values())
 
 
-def _in_process(title: str, prepare: Prepare, load: Load) -> Variant:
-    def measure(options: Options) -> Measured:
-        prepare(options, step_engines(options))
+def _of_step(prepare: Prepare | None) -> Callable[[Options], None] | None:
+    return prepare and (lambda options: prepare(options, step_engines(options)))
 
+
+def _in_process(title: str, load: Load, prepare: Prepare | None = None) -> Variant:
+    def measure(options: Options) -> Measured:
         def network() -> Network:
             step = Step(load(options), ensemble_config(options))
             return lambda inputs: {"noise_pred": step(inputs)}
@@ -109,16 +108,15 @@ def _in_process(title: str, prepare: Prepare, load: Load) -> Variant:
         measured, outputs = _measure(options, network, step_inputs(options))
         return measured | {"difference": difference(options, outputs["noise_pred"])}
 
-    return Variant(title, measure, "eager", _step_tflop)
+    return Variant(title, measure, "eager", _step_tflop, prepare=_of_step(prepare))
 
 
-def _through_triton(title: str, engines: serving.Kind, prepare: Prepare) -> Variant:
+def _through_triton(title: str, engines: serving.Kind, prepare: Prepare | None = None) -> Variant:
     def measure(options: Options) -> Measured:
-        prepare(options, step_engines(options))
         measured, noise_pred = _served(options, engines)
         return measured | {"difference": difference(options, noise_pred)}
 
-    return Variant(title, measure, "eager", _step_tflop, in_process=engines)
+    return Variant(title, measure, "eager", _step_tflop, in_process=engines, prepare=_of_step(prepare))
 
 
 def _orchestration(options: Options) -> Measured:
@@ -133,15 +131,20 @@ def _served(options: Options, engines: serving.Kind) -> tuple[Measured, torch.Te
 
 
 def _vae(
-    title: str, load: Callable[[Options], Network], prepare: Prepare = _nothing, is_tf32_allowed: bool = True
+    title: str, load: Callable[[Options], Network], prepare: Prepare | None = None, is_tf32_allowed: bool = True
 ) -> Variant:
     def measure(options: Options) -> Measured:
-        prepare(options, [VAE_DECODER])
         tf32(is_tf32_allowed)
         measured, outputs = _measure(options, lambda: load(options), vae_inputs(options))
         return measured | {"difference": picture_difference(outputs["image"], exact_picture(options))}
 
-    return Variant(title, measure, "vae", lambda options: network_tflop(VAE_DECODER, options))
+    return Variant(
+        title,
+        measure,
+        "vae",
+        lambda options: network_tflop(VAE_DECODER, options),
+        prepare=prepare and (lambda options: prepare(options, [VAE_DECODER])),
+    )
 
 
 def _torch_vae(title: str, make: Callable[..., Network], dtype: torch.dtype, is_tf32_allowed: bool = True) -> Variant:
@@ -150,12 +153,12 @@ def _torch_vae(title: str, make: Callable[..., Network], dtype: torch.dtype, is_
 
 LIMIT = "limit"
 VARIANTS: Mapping[str, Variant] = {
-    "eager": _in_process("PyTorch, eager", _nothing, _eager),
-    "compiled": _in_process("PyTorch, compiled", _nothing, _compiled),
-    "onnxruntime": _in_process("ONNX Runtime", prepare_sessions, _onnx),
-    "tensorrt": _in_process("TensorRT", prepare_plans, _tensorrt),
-    "triton-eager": _through_triton("Triton, PyTorch eager", "eager", _nothing),
-    "triton-compiled": _through_triton("Triton, PyTorch compiled", "compiled", _nothing),
+    "eager": _in_process("PyTorch, eager", _eager),
+    "compiled": _in_process("PyTorch, compiled", _compiled),
+    "onnxruntime": _in_process("ONNX Runtime", _onnx, prepare_sessions),
+    "tensorrt": _in_process("TensorRT", _tensorrt, prepare_plans),
+    "triton-eager": _through_triton("Triton, PyTorch eager", "eager"),
+    "triton-compiled": _through_triton("Triton, PyTorch compiled", "compiled"),
     "triton-onnxruntime": _through_triton("Triton, ONNX Runtime", "onnxruntime", prepare_sessions),
     "triton-tensorrt": _through_triton("Triton, TensorRT", "tensorrt", prepare_plans),
     "orchestration": Variant("The loop and Triton alone", _orchestration, "eager", None),
@@ -170,7 +173,20 @@ VARIANTS: Mapping[str, Variant] = {
 
 
 def measure(name: str, options: Options) -> Measured:
-    """Measure one row here; raises `NotHere` where a part of it is missing."""
+    """Measure one row, which is prepared, here; raises `NotHere` where a part of it is missing."""
     if options.is_on_gpu and not torch.cuda.is_available():
         raise NotHere("a CUDA GPU")
     return measure_limit(options) if name == LIMIT else VARIANTS[name].measure(options)
+
+
+def needs_preparation(name: str) -> bool:
+    """Whether `prepare` makes anything for the row."""
+    return name != LIMIT and VARIANTS[name].prepare is not None
+
+
+def prepare(name: str, options: Options) -> Measured:
+    """Make what is kept for one row: ONNX files, plans; raises `NotHere` as `measure` does. Nothing is measured."""
+    make = VARIANTS[name].prepare
+    if make is not None:
+        make(options)
+    return {}

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 SHARED_MEMORY_BYTES = int(2.6 * 2**30)
 """1.5 × the tensors of 8 requests at their largest and a step of 16 rows: an estimate (docs/kubernetes.md)."""
-TARGETS = ("triton", "gateway", "export")
+TARGETS = ("triton", "gateway", "export", "gpu-check")
 
 
 @dataclass

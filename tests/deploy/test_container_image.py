@@ -28,7 +28,7 @@ def test_hadolint_would_say_something(tmp_path):
     assert "DL3007" in done.stdout
 
 
-def test_there_are_the_three_targets():
+def test_there_are_the_targets():
     assert set(TARGETS) <= stages()[1].keys()
 
 
@@ -146,7 +146,7 @@ def test_every_package_is_constrained():
         for rest in stage.all("RUN")
         for command in re.findall(r"pip/pip install .*?(?=&&|$)", rest)
     ]
-    assert len(installs) == 5
+    assert len(installs) == 6
     for command in installs:
         assert "--constraint /src/constraints.txt" in command
         assert "index-url" not in command  # PyPI's torch is the CUDA build
@@ -199,14 +199,28 @@ def test_the_dependencies_of_the_gateway_need_no_code_of_it():
     assert 'path = "../client/insta_depth/_version.py"' in gateway
 
 
-def test_export_runs_from_what_is_copied(tmp_path):
-    """The folders of the image, in a folder of their own, and nothing else of this repository on the path."""
-    for name in ("export", "insta_depth_shared", "model_repository"):
-        (tmp_path / name).symlink_to(ROOT / name)
+def test_the_gpu_check_s_group_has_the_tensorrt_of_the_images():
+    text = (ROOT / "pyproject.toml").read_text()
+    assert f'"tensorrt-cu13=={stages()[0]["TENSORRT_VERSION"]}"' in text
+
+
+@pytest.mark.parametrize(
+    ("target", "commands"),
+    [("export", ("export onnx", "export tensorrt")), ("gpu-check", ("benchmarks.gpu_check",))],
+)
+def test_it_runs_from_what_is_copied(target, commands, tmp_path):
+    """The folders of the image, in a folder of their own, without the client and anything else of this repository."""
+    copied = [rest.split() for stage in lineage(target) for rest in stage.all("COPY")]
+    for source, destination in (words for words in copied if len(words) == 2 and words[1].startswith("./")):
+        place = tmp_path / destination / (Path(source).name if destination.endswith("/") else "")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(ROOT / source)
+    (tmp_path / "insta_depth").mkdir()
+    (tmp_path / "insta_depth" / "__init__.py").write_text("raise ImportError('the image has no client')")
     environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
-    for command in ("onnx", "tensorrt"):
+    for command in commands:
         done = subprocess.run(
-            [sys.executable, "-m", "export", command, "--help"],
+            [sys.executable, "-m", *command.split(), "--help"],
             cwd=tmp_path,
             env=environment,
             capture_output=True,

@@ -144,6 +144,30 @@ def test_memory_that_is_gone_again_counts() -> None:
     assert 0.2 < memory.peak_gib < 1
 
 
+def test_what_a_row_needs_is_made_first_outside_its_own_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[tuple[str, float]] = []
+
+    def run(command: list[str], timeout: float, **options: object) -> subprocess.CompletedProcess[str]:
+        (task,) = {"--prepare", "--row"} & set(command)
+        asked.append((task, timeout))
+        Path(command[-1]).write_text('{"measured": {}}' if task == "--prepare" else '{"error": "stopped here"}')
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(runner.subprocess, "run", run)
+    options = replace(TINY, folder=tmp_path)
+    for name in ("tensorrt", "eager"):
+        assert runner.run(name, options, {}, {}).error == "stopped here"
+    (preparation, long), (row, short), (without, _) = asked
+    assert (preparation, row, without) == ("--prepare", "--row", "--row")
+    assert long > short
+
+
+def test_a_row_whose_preparation_failed_is_not_measured(tmp_path: Path) -> None:
+    record = runner.run("vae-tensorrt", replace(TINY, folder=tmp_path), {}, {})
+    assert record.error.startswith(runner.ABSENT)
+    assert not record.measured
+
+
 KNOWN: runner.Rows = {
     "limit": {"chip_tflops": 1000.0, "matmul_tflops": 800.0},
     "eager": {"step_ms": 100.0},
