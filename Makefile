@@ -8,7 +8,7 @@ CHECKPOINT := miniature/weights
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit check fix serve gateway bench gpu-check clean
+.PHONY: help setup demo test test-long test-unit check fix serve gateway bench gpu-check clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -30,11 +30,14 @@ build/.miniature-exported: $(READY) $(shell find $(CHECKPOINT) -type f) $(wildca
 demo: build/.miniature-exported  ## export the miniature checkpoint and make a picture through real Triton
 	$(PY) -m deploy.local.demo --checkpoint $(CHECKPOINT) --repository build/miniature --output build/demo
 
-test: build/.miniature-exported  ## run every test; those that need a GPU skip with a reason
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+test: build/.miniature-exported  ## run the tests; those that need a GPU skip with a reason
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long"
+
+test-long: build/.miniature-exported  ## run those that take long: whole exports, mutations, kills, fused kernels
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m long
 
 test-unit: $(READY)  ## run the tests that need no server and no export, without the slow ones
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/unit tests/contract -m "not slow and not exported"
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/unit tests/contract -m "not slow and not exported and not long"
 
 check: $(READY)  ## lint and types; changes nothing
 	$(PY) -m ruff check .

@@ -11,8 +11,6 @@ from pathlib import Path
 from .capacity_inputs import Figure, figure, share, step_of, whole
 from .capacity_model import CapacityError, Fleet, Work, fleet
 
-_ROWS = 2
-"""A guided request's rows in a step."""
 _STEP = Figure(84, "estimated", "25.6 TFLOP at the 305 TFLOP/s of NVIDIA's published SDXL step on an H100")
 _ROW_SHARE = Figure(0.9, "estimated", "a pair at 1024x1024 all but fills a large GPU")
 _FIXED = Figure(100, "estimated", "VAE 10.5 TFLOP at 305 TFLOP/s is 34 ms; faces, text, depth, JPEG")
@@ -87,7 +85,7 @@ def _results(found: Fleet, parsed: argparse.Namespace) -> list[str]:
         "one picture alone": f"{each.work.alone_s:.2f} s",
         "a GPU at saturation": f"{each.work.saturation:.2f} pictures a second",
         "a GPU at this load": f"{each.images_per_s:.2f} pictures a second, {part:.0%} of it",
-        "rows in a step, mean": f"{_ROWS * each.mean_in_flight:.1f}",
+        "rows in a step, mean": f"{each.rows_per_call:.1f}",
         "latency": f"mean {each.mean_latency_s:.2f} s, p50 {each.latency_s(50):.2f} s, p95 {each.latency_s(95):.2f} s",
         "find the limit reached": f"{each.refused_share:.1%} of requests",
         "cost an hour": f"{cost:.2f}",

@@ -24,11 +24,10 @@ from .in_process import manifest as load_manifest
 from .manifest import Preview, Sides, image_facts, make_manifest, offers
 from .networks.lora import NETWORKS as LORA_NETWORKS
 from .networks.lora import check_loras
-from .networks.vae_decoder import VaeDecoder
+from .networks.vae_decoder import VaeDecoder, fit_preview
 from .onnx_export import export_onnx
 from .parity import ParityRow, check_face_model, check_module
 from .precision import Precision, Precisions
-from .preview import fit_preview
 from .schedulers import Schedulers, read_schedulers
 from .shapes import USUAL_ROWS, ProfileMaker, usual_values
 from .triton_configs import NAME as ENSEMBLE

@@ -108,7 +108,8 @@ def _progress_bar(quiet: bool) -> Iterator[Callable[[Progress], None]]:
 
         def show(progress: Progress) -> None:
             step, total = progress.step, progress.num_inference_steps
-            bar.update(task, completed=step, total=total, count=f"step {step}/{total}")
+            waiting = f", {progress.ahead} ahead" if progress.ahead else ""
+            bar.update(task, completed=step, total=total, count=f"step {step}/{total}{waiting}")
 
         yield show
 

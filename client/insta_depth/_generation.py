@@ -19,11 +19,13 @@ class Progress:
     """Step ``step`` of ``num_inference_steps`` is done.
 
     ``preview`` is a small JPEG of the picture so far where the request asked for previews.
+    ``ahead`` is above 0 where the request waits: so many others are served first.
     """
 
     step: int
     num_inference_steps: int
     preview: bytes | None = field(default=None, repr=False)
+    ahead: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ def read_response(response: Response) -> Progress | Generation | None:
             pose_face=response.get("pose_face", True),
         )
     if "step" in response:
-        return Progress(response["step"], response["num_inference_steps"], response.get("preview"))
+        return Progress(
+            response["step"], response["num_inference_steps"], response.get("preview"), response.get("ahead", 0)
+        )
     return None
 
 

@@ -1,8 +1,12 @@
-"""The VAE's decoder, from the loop's latents to pixels."""
+"""The VAE's decoder, from the loop's latents to pixels; and a linear map of it, for previews."""
 
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import nn
+
+_PICTURES, _CELLS = 4, 16
+"""Latents that the preview is fitted on: how many, and their side."""
 
 
 class VaeDecoder(nn.Module):
@@ -31,3 +35,21 @@ class VaeDecoder(nn.Module):
         """latents (B, 4, h, w) → (B, 3, H, W) in about [-1, 1]."""
         unscaled = latents * self.std + self.mean
         return self.vae.decode(unscaled.to(self.vae.dtype), return_dict=False)[0]
+
+
+def fit_preview(decoder: VaeDecoder, channels: int, factor: int) -> tuple[list[list[float]], list[float]]:
+    """Return weight (3, channels) and bias (3) of the least-squares fit: latents → RGB in [0, 1].
+
+    With it the loop shows a picture without the decoder. Fitted on smooth random latents, one colour a latent cell;
+    SDXL's own map is well known, and fitting makes it right for any checkpoint.
+    """
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randn((_PICTURES, channels, _CELLS // 4, _CELLS // 4), generator=generator)
+    latents = F.interpolate(coarse, size=(_CELLS, _CELLS), mode="bicubic") * 1.5
+    with torch.no_grad():
+        pixels = decoder.decode(latents).float() / 2 + 0.5
+    colours = F.avg_pool2d(pixels.clamp(0, 1), factor).permute(0, 2, 3, 1).reshape(-1, 3)
+    cells = latents.permute(0, 2, 3, 1).reshape(-1, channels)
+    cells = torch.cat([cells, torch.ones(len(cells), 1)], dim=1)
+    solution = torch.linalg.lstsq(cells, colours).solution
+    return solution[:-1].T.tolist(), solution[-1].tolist()

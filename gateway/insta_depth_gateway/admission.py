@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager, suppress
 
 from limits import RateLimitItemPerMinute
@@ -18,14 +18,15 @@ from insta_depth_gateway.errors import Busy, RateLimited
 class AdmissionQueue:
     """At most ``max_in_flight`` requests in flight and ``max_waiting`` waiting, each for at most ``timeout_s``.
 
-    First come, first served. Bound to the event loop in which it is first used.
+    Keys take turns; of one key, first come, first served. So a key with many requests delays another's single one by
+    one turn. Bound to the event loop in which it is first used.
     """
 
     def __init__(self, max_in_flight: int, max_waiting: int, timeout_s: float) -> None:
         self._max_in_flight, self._max_waiting, self._timeout_s = max_in_flight, max_waiting, timeout_s
         self._in_flight = 0
-        # A future's result: True for a slot, False for a timeout.
-        self._waiters: deque[asyncio.Future[bool]] = deque()
+        # By key, the next turn first. A future's result: True for a slot, False for a timeout.
+        self._waiters: dict[Hashable, deque[asyncio.Future[bool]]] = {}
 
     @property
     def in_flight(self) -> int:
@@ -35,30 +36,32 @@ class AdmissionQueue:
     @property
     def waiting(self) -> int:
         """Requests that wait for one."""
-        return sum(not waiter.done() for waiter in self._waiters)
+        return sum(not waiter.done() for waiters in self._waiters.values() for waiter in waiters)
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    async def slot(self, key: Hashable) -> AsyncIterator[None]:
         """Wait for a slot and hold it until the block ends.
+
+        ``key``: whose request it is.
 
         Raises `Busy`: at once if the queue is full, else after ``timeout_s``.
         """
         if self._in_flight < self._max_in_flight:
             self._in_flight += 1
         else:
-            await self._wait()
+            await self._wait(key)
         try:
             yield
         finally:
             self._pass_on()
 
-    async def _wait(self) -> None:
+    async def _wait(self, key: Hashable) -> None:
         """Return with a slot, or raise."""
         if self.waiting >= self._max_waiting:
             raise Busy(f"{self._in_flight} requests are at work and {self.waiting} wait, which is the limit")
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[bool] = loop.create_future()
-        self._waiters.append(waiter)
+        self._waiters.setdefault(key, deque()).append(waiter)
         timer = loop.call_later(self._timeout_s, _give, waiter, False)
         try:
             granted = await waiter
@@ -69,20 +72,31 @@ class AdmissionQueue:
             raise
         finally:
             timer.cancel()
-            with suppress(ValueError):
-                self._waiters.remove(waiter)
+            self._forget(key, waiter)
         if not granted:
             raise Busy(f"no slot within {self._timeout_s:g} s, which is the limit for waiting")
 
     def _pass_on(self) -> None:
-        """Give the released slot to the first request still waiting, if any.
+        """Give the released slot to the next request still waiting, if any, and its key the last turn.
 
         The slot is never free in between, so that no later request can take it.
         """
         while self._waiters:
-            if _give(self._waiters.popleft(), True):
+            key = next(iter(self._waiters))
+            waiters = self._waiters.pop(key)
+            is_given = _give(waiters.popleft(), True)
+            if waiters:
+                self._waiters[key] = waiters
+            if is_given:
                 return
         self._in_flight -= 1
+
+    def _forget(self, key: Hashable, waiter: asyncio.Future[bool]) -> None:
+        waiters = self._waiters.get(key, deque())
+        with suppress(ValueError):
+            waiters.remove(waiter)
+        if not waiters:
+            self._waiters.pop(key, None)
 
 
 def _give(waiter: asyncio.Future[bool], granted: bool) -> bool:

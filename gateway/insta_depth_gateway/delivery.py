@@ -123,6 +123,8 @@ async def _send_chunk(send: Send, chunk: bytes) -> None:
 
 
 def _as_event(event: Progress | Picture) -> bytes:
+    if isinstance(event, Progress) and event.ahead:
+        return format_sse_event(event="waiting", data_str=json.dumps({"ahead": event.ahead}))
     if isinstance(event, Progress):
         preview = {"preview": as_base64(event.preview)} if event.preview is not None else {}
         said = {"step": event.step, "num_inference_steps": event.num_inference_steps, **preview}

@@ -97,10 +97,10 @@ _IMAGE_IN_JSON = {
     }
 }
 _EVENTS = """\
-Events: `progress` (`step`, `num_inference_steps`, and `preview` in base64 where asked for), then `image` (`image` in
-base64, `output_format`, `seed`, `pose_face`, `cost`, `remaining_credits`, `queue_time`, `generation_time`), or `error`
-(`error`, `code`). What is wrong before the first step is answered with a status. Closing the connection cancels
-the work and costs nothing."""
+Events: `waiting` (`ahead`: requests that are served first), `progress` (`step`, `num_inference_steps`, and `preview` in
+base64 where asked for), then `image` (`image` in base64, `output_format`, `seed`, `pose_face`, `cost`,
+`remaining_credits`, `queue_time`, `generation_time`), or `error` (`error`, `code`). What is wrong before the first
+event is answered with a status. Closing the connection cancels the work and costs nothing."""
 
 GENERATE: dict[str, Any] = {
     "operation_id": "generate",

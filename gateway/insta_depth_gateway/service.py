@@ -95,7 +95,7 @@ class GenerationService:
         price = self.price(attributes.get("num_inference_steps"))
         async with self._held(account, price) as hold:
             times = _Times()
-            async with self.queue.slot(), aclosing(self._events(attributes, times)) as events:
+            async with self.queue.slot(account.id), aclosing(self._events(attributes, times)) as events:
                 async for event in events:
                     if isinstance(event, Progress):
                         yield event

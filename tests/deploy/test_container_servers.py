@@ -165,7 +165,7 @@ def test_asking_whether_it_is_alive_counts_as_no_request(triton):
 
 def test_a_full_server_is_alive_and_drain_waits_for_it(triton, ask):
     outcomes: list[object] = []
-    threads = [start(triton, ask, outcomes) for _ in range(10)]
+    threads = [start(triton, ask | {"num_inference_steps": 40}, outcomes) for _ in range(10)]
     try:
         wait_until(lambda: in_flight(triton) == 8, timeout_s=20)
         assert run("alive.py", "--port", triton.http_port)[:2] == (0, "")

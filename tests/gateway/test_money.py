@@ -52,6 +52,7 @@ def test_200_parallel_requests_on_credits_for_50_make_exactly_50_pictures(gatewa
     assert (after.balance, after.spent, after.requests) == (0, PRICE * 50, 50)
 
 
+@pytest.mark.long
 def test_a_gateway_killed_again_and_again_loses_nothing(server, database_url, tmp_path, body):
     secret, put_in = make_key(database_url, "me", 10_000), Decimal(10_000)
     gateway = LiveGateway(server.grpc_url, database_url, tmp_path / "log", {"LEASE_S": str(LEASE_S)})
@@ -162,6 +163,7 @@ def test_what_a_killed_gateway_held_is_returned_by_another(gateways, server, dat
     assert metric(f"{second.url}/metrics", "insta_depth_gateway_reservations_expired_total") == 1
 
 
+@pytest.mark.long
 def test_a_lease_is_renewed_while_its_request_runs(tmp_path, server, body):
     """The gateway's only turn is taken for longer than the lease."""
     url = f"sqlite:///{tmp_path / 'accounts.db'}"

@@ -46,6 +46,7 @@ def seen(control: Control, server: LocalTriton, repository: Path) -> float:
         observer.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_seen(mistake, server, miniature_repository, tmp_path):
     repository = _copy(miniature_repository, tmp_path / "mistaken")

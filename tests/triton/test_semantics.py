@@ -40,16 +40,19 @@ def test_what_is_asked_for_is_seen(seen, control):
     assert control.of(seen()) >= control.least
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("control", "cut"), CUTS, ids=lambda each: getattr(each, "measure", ""))
 def test_it_is_missed_where_the_control_is_cut(seen, control, cut):
     assert control.of(seen(**cut)) < control.least
 
 
+@pytest.mark.long
 def test_another_face_is_another_person(seen):
     assert seen(SWAPPED, expected=SWAPPED).first >= IDENTITY.least
     assert seen(SWAPPED).first < 0.3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("control", "scale", "values", "others"),
     [
@@ -64,11 +67,13 @@ def test_more_of_a_scale_is_more_of_what_it_scales(seen, control, scale, values,
     assert np.all(np.diff(measured) > 0), measured
 
 
+@pytest.mark.long
 def test_more_guidance_is_more_colour(seen):
     measured = [saturation(seen.pictures(FEW, guidance_scale=value)) for value in (1.0, 2.0, 4.0)]
     assert np.all(np.diff(measured) > 0), measured
 
 
+@pytest.mark.long
 def test_a_negative_prompt_takes_away_what_it_says(seen):
     asked = [dataclasses.replace(case, prompt=f"{FLAWED}, {case.prompt}") for case in FEW]
     made = (seen.pictures(asked), seen.pictures(FEW), seen.pictures(FEW, negative_prompt=FLAWED))
@@ -76,6 +81,7 @@ def test_a_negative_prompt_takes_away_what_it_says(seen):
     assert measured[0] < measured[1] < measured[2], measured
 
 
+@pytest.mark.long
 def test_the_face_acts_less_outside_its_region(seen):
     within, everywhere = (
         outside_the_face(seen, seen.pictures(FEW, **where), seen.pictures(SWAPPED[: len(FEW)], **where))

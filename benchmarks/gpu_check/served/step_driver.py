@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import triton_python_backend_utils as pb_utils
-from denoising import Denoising, StepBatcher, TritonMetrics, prepare_scheduler
+from denoising import Denoising, Sharing, StepBatcher, TritonMetrics, prepare_scheduler
 
 from insta_depth_shared.bls import Bls
 from insta_depth_shared.errors import InstaDepthError
@@ -60,7 +60,7 @@ class TritonPythonModel:
     async def _steps_ms(self, count: int) -> list[float]:
         """Denoise from noise in ``count`` steps, each from an idle device to an idle device."""
         ends = [self._idle_at()]
-        batcher = StepBatcher(self._bls, len(self._inputs["sample"]), self._metrics)
+        batcher = StepBatcher(self._bls, Sharing(len(self._inputs["sample"])), self._metrics)
         await batcher.run(self._denoising(count), lambda _: ends.append(self._idle_at()), lambda: False)
         return [1e3 * (end - start) for start, end in pairwise(ends)]
 

@@ -26,9 +26,10 @@ def waiting(elapsed_s: float) -> str:
 
 
 def running(progress: Progress, elapsed_s: float) -> str:
-    """Return the state after a step: its number, and a bar."""
+    """Return the state after a step, or while others are served first: the step's number, and a bar."""
     count = progress.num_inference_steps
-    return _status(f"Step {progress.step} of {count} · {elapsed_s:.0f} s") + _bar(progress.step, count)
+    waiting = f" · {progress.ahead} ahead of you" if progress.ahead else ""
+    return _status(f"Step {progress.step} of {count}{waiting} · {elapsed_s:.0f} s") + _bar(progress.step, count)
 
 
 def finished(elapsed_s: float) -> str:

@@ -127,6 +127,8 @@ def _progress_response(progress: Progress) -> Any:
         pb_utils.Tensor("step", np.array([progress.step], np.int32)),
         pb_utils.Tensor("num_inference_steps", np.array([progress.step_count], np.int32)),
     ]
+    if progress.ahead:
+        tensors.append(pb_utils.Tensor("ahead", np.array([progress.ahead], np.int32)))
     if progress.preview is not None:
         tensors.append(_bytes_tensor("preview", progress.preview))
     return pb_utils.InferenceResponse(tensors)

@@ -30,7 +30,7 @@ def test_the_inputs_are_the_attributes_of_a_request(model: str) -> None:
 def test_both_models_answer_alike_but_for_progress() -> None:
     unary = {tensor.name: tensor.data_type for tensor in source("insta_depth").output}
     stream = {tensor.name: tensor.data_type for tensor in source("insta_depth_stream").output}
-    assert set(stream) - set(unary) == {"step", "num_inference_steps", "preview"}
+    assert set(stream) - set(unary) == {"step", "num_inference_steps", "preview", "ahead"}
     assert unary.items() <= stream.items()
 
 

@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from denoising import Denoising, Metrics, StepBatcher, denoise
+from denoising import Denoising, Metrics, Sharing, StepBatcher, denoise
 
 from insta_depth_shared.errors import Cancelled, EngineFailed
 from tests.unit.denoising.fakes import CountingMetrics, FakeNetworks, make_denoising, predict_noise
 
 
-def make_batcher(networks: FakeNetworks, max_rows: int = 16, metrics: Metrics | None = None) -> StepBatcher:
-    return StepBatcher(networks, max_rows, metrics or Metrics())
+def make_batcher(
+    networks: FakeNetworks, max_rows: int = 16, metrics: Metrics | None = None, fixed_rows: int = 16
+) -> StepBatcher:
+    return StepBatcher(networks, Sharing(max_rows, fixed_rows), metrics or Metrics())
 
 
 def nothing(*_: Any) -> None:
@@ -50,9 +52,9 @@ MEMBERS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("max_rows", [2, 5, 16])
-async def test_other_requests_in_the_batch_change_nothing(max_rows: int) -> None:
-    batcher = make_batcher(FakeNetworks(), max_rows)
+@pytest.mark.parametrize(("max_rows", "fixed_rows"), [(2, 2), (5, 5), (16, 16), (16, 0)])
+async def test_other_requests_in_the_batch_change_nothing(max_rows: int, fixed_rows: int) -> None:
+    batcher = make_batcher(FakeNetworks(), max_rows, fixed_rows=fixed_rows)
     members = [make_denoising(**changes) for changes in MEMBERS]
     await asyncio.gather(*(run(batcher, denoising) for denoising in members))
     for denoising, changes in zip(members, MEMBERS, strict=True):
@@ -71,30 +73,73 @@ async def test_sizes_and_token_counts_do_not_mix() -> None:
     batcher = make_batcher(FakeNetworks(), metrics=metrics)
     others: list[dict[str, Any]] = [{}, {"size_px": (64, 128)}, {"windows": 2}]
     await asyncio.gather(*(run(batcher, make_denoising(**changes)) for changes in others))
-    assert metrics.steps == [(2, 6)] * 12
+    assert metrics.steps == [(2, 6)] * 4 + [(2, 4)] * 4 + [(2, 2)] * 4
 
 
 async def test_a_request_s_two_rows_never_part() -> None:
     metrics = CountingMetrics()
     batcher = make_batcher(FakeNetworks(), max_rows=5, metrics=metrics)
     await asyncio.gather(*(run(batcher, make_denoising(seed=seed)) for seed in range(3)))
-    assert metrics.steps == [(4, 6), (2, 6)] * 4
+    assert metrics.steps == [(4, 6)] * 4 + [(2, 2)] * 4
 
 
-async def test_a_late_one_rides_along_from_its_first_step() -> None:
+async def test_a_late_one_shares_calls_from_its_first_step() -> None:
     networks, metrics = FakeNetworks(), CountingMetrics()
     batcher = make_batcher(networks, metrics=metrics)
     late = make_denoising(seed=2)
-    rides = []
+    tasks = []
 
     def bring_the_late_one(first: Denoising) -> None:
         if first.step == 2:
-            rides.append(asyncio.ensure_future(run(batcher, late)))
+            tasks.append(asyncio.ensure_future(run(batcher, late)))
 
     await run(batcher, make_denoising(seed=1), bring_the_late_one)
-    await asyncio.gather(*rides)
+    await asyncio.gather(*tasks)
     assert [rows for rows, _ in metrics.steps] == [2, 2, 4, 4, 2, 2]
     np.testing.assert_array_equal(late.latents, alone(seed=2))
+
+
+async def test_who_waits_is_told_once_how_many_are_ahead() -> None:
+    told: list[tuple[str, int, int]] = []
+
+    def waiting(name: str) -> Callable[[Denoising, int], None]:
+        return lambda denoising, ahead: told.append((name, denoising.step, ahead))
+
+    batcher = make_batcher(FakeNetworks(), fixed_rows=2)
+    steps = {"short": 4, "longer": 5, "longest": 6}
+    await asyncio.gather(
+        *(
+            batcher.run(make_denoising(num_inference_steps=count), nothing, never, waiting(name))
+            for name, count in steps.items()
+        )
+    )
+    assert told == [("longer", 0, 1), ("longest", 0, 2), ("longest", 0, 1)]
+
+
+async def test_a_shorter_one_goes_first_and_the_longer_one_is_told() -> None:
+    batcher, told, tasks = make_batcher(FakeNetworks(), fixed_rows=2), list[tuple[int, int]](), []
+
+    def bring_a_shorter_one(long: Denoising) -> None:
+        if long.step == 2:
+            tasks.append(asyncio.ensure_future(run(batcher, make_denoising(num_inference_steps=4))))
+
+    long = make_denoising(num_inference_steps=50)
+    await batcher.run(long, bring_a_shorter_one, never, lambda denoising, ahead: told.append((denoising.step, ahead)))
+    await asyncio.gather(*tasks)
+    assert told == [(2, 1)]
+
+
+async def test_a_listener_that_fails_while_it_waits_fails_its_own_request_only() -> None:
+    def gone(denoising: Denoising, ahead: int) -> None:
+        raise ConnectionError("the client is gone")
+
+    batcher = make_batcher(FakeNetworks(), fixed_rows=2)
+    results = await asyncio.gather(
+        run(batcher, make_denoising(seed=1)),
+        batcher.run(make_denoising(seed=2), nothing, never, gone),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [type(None), ConnectionError]
 
 
 async def test_who_cancels_leaves_between_two_steps() -> None:

@@ -101,6 +101,7 @@ def repository(tree: Path, miniature_repository: Path, miniature_checkpoint: Pat
     return made
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_controlnet_is_a_row_a_picture_and_an_attribute(
     tree: Path, repository: Path, miniature_repository: Path, tmp_path: Path

@@ -129,6 +129,7 @@ def dpt_of_dinov2() -> PreTrainedModel:
     return DPTForDepthEstimation(config)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(("build", "multiple"), [(glpn, 32), (dpt_of_dinov2, 14)])
 def test_a_metric_network_is_exported_for_any_size(tmp_path, build, multiple):

@@ -96,6 +96,7 @@ def checkpoint_with(depth: Path, miniature: Path, build: Build, **processor: obj
     return Checkpoint.at(miniature, depth=depth)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "processor"), [(vit, {}), (hybrid, {}), (beit, KEEPING_PROPORTIONS), (swin_v2, KEEPING_PROPORTIONS)]

@@ -24,7 +24,7 @@ from export.verification.pictures import compare_pictures
 from export.verification.sides import Side, onnx_side
 from tests.unit.export.widening import widen
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 MIXED = ["fp16,unet=bf16"]
 MIN_PSNR_DB = 30
 

@@ -14,14 +14,14 @@ class Guests:
     def __init__(self, queue: AdmissionQueue) -> None:
         self.queue, self.served, self.doors = queue, list[str](), dict[str, asyncio.Event]()
 
-    async def come(self, name: str) -> "asyncio.Task[None]":
+    async def come(self, name: str, key: str = "me") -> "asyncio.Task[None]":
         self.doors[name] = asyncio.Event()
-        task = asyncio.create_task(self._visit(name))
+        task = asyncio.create_task(self._visit(name, key))
         await settle()
         return task
 
-    async def _visit(self, name: str) -> None:
-        async with self.queue.slot():
+    async def _visit(self, name: str, key: str) -> None:
+        async with self.queue.slot(key):
             self.served.append(name)
             await self.doors[name].wait()
 
@@ -40,7 +40,7 @@ async def ended_empty(queue: AdmissionQueue) -> AsyncIterator[Guests]:
     yield guests
     for name in guests.doors:
         guests.leave(name)
-    await settle()
+        await settle()
     assert (queue.in_flight, queue.waiting) == (0, 0)
 
 
@@ -63,6 +63,29 @@ async def test_first_come_first_served() -> None:
         assert guests.served == list("abcd")
 
 
+async def test_a_key_with_many_waiting_delays_another_s_single_request_by_one_turn() -> None:
+    async with ended_empty(AdmissionQueue(1, 300, 60)) as guests:
+        many = [f"many{number}" for number in range(200)]
+        for name in many:
+            await guests.come(name, key="many")
+        await guests.come("single", key="single")
+        for name in (*many[:2], "single"):
+            guests.leave(name)
+            await settle()
+        assert guests.served == [*many[:2], "single", many[2]]
+
+
+async def test_keys_take_turns() -> None:
+    async with ended_empty(AdmissionQueue(1, 9, 60)) as guests:
+        names = ["a1", "a2", "a3", "b1", "b2", "c1", "a4"]
+        for name in names:
+            await guests.come(name, key=name[0])
+        for name in ("a1", "a2", "b1", "c1", "a3", "b2"):
+            guests.leave(name)
+            await settle()
+        assert guests.served == ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]
+
+
 async def test_who_comes_as_a_turn_ends_does_not_overtake() -> None:
     async with ended_empty(AdmissionQueue(1, 5, 1)) as guests:
         await guests.come("a")
@@ -78,7 +101,7 @@ async def test_a_full_line_turns_away_at_once_and_names_its_limit() -> None:
         await guests.come("a")
         await guests.come("b")
         with pytest.raises(Busy, match="1 requests are at work and 1 wait"):
-            await asyncio.wait_for(queue.slot().__aenter__(), 0.5)
+            await asyncio.wait_for(queue.slot("me").__aenter__(), 0.5)
 
 
 async def test_nobody_waits_in_a_line_of_no_length() -> None:
@@ -127,7 +150,7 @@ async def test_a_waiter_that_is_cancelled_makes_room_at_once() -> None:
 async def test_a_waiter_cancelled_in_the_tick_of_its_turn_passes_the_turn_on() -> None:
     queue = AdmissionQueue(1, 2, 1)
     async with ended_empty(queue) as guests:
-        held = queue.slot()
+        held = queue.slot("me")
         await held.__aenter__()
         quitter = await guests.come("b")
         await guests.come("c")
@@ -141,7 +164,7 @@ async def test_a_waiter_cancelled_in_the_tick_of_its_turn_passes_the_turn_on() -
 async def test_a_turn_that_comes_in_the_tick_of_a_cancellation_goes_to_the_next() -> None:
     queue = AdmissionQueue(1, 2, 1)
     async with ended_empty(queue) as guests:
-        held = queue.slot()
+        held = queue.slot("me")
         await held.__aenter__()
         quitter = await guests.come("b")
         await guests.come("c")
@@ -154,9 +177,9 @@ async def test_a_turn_that_comes_in_the_tick_of_a_cancellation_goes_to_the_next(
 async def test_an_error_in_the_block_frees_the_turn() -> None:
     queue = AdmissionQueue(1, 0, 1)
     with pytest.raises(ZeroDivisionError):
-        async with queue.slot():
+        async with queue.slot("me"):
             raise ZeroDivisionError
-    async with queue.slot():
+    async with queue.slot("me"):
         assert queue.in_flight == 1
     assert queue.in_flight == 0
 
@@ -167,7 +190,7 @@ async def test_no_turn_is_lost_under_random_cancellation(seed: int) -> None:
 
     async def visit() -> None:
         nonlocal most
-        async with queue.slot():
+        async with queue.slot("me"):
             most = max(most, queue.in_flight)
             for _ in range(chance.randrange(5)):
                 await asyncio.sleep(chance.choice((0, 0, 0.001)))

@@ -20,6 +20,7 @@ from benchmarks.gpu_check.networks import design
 from benchmarks.gpu_check.options import Options
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.slow,
     pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="needs tensorrt-rtx-cu12"),
 ]

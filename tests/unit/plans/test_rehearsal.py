@@ -18,6 +18,7 @@ def rehearse(repository: Path, *options: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
+@pytest.mark.long
 def test_every_engine_is_taken_with_its_profiles(miniature_repository: Path) -> None:
     ended = rehearse(miniature_repository, "--optimum", "128x192", "--batch", "1,2,4")
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -11,6 +11,7 @@ from .pipeline import Pipeline, PipelineOutput, Progress, ProgressListener
 from .request import PipelineRequest, parse
 from .schedulers import SCHEDULERS, prepare_scheduler
 from .settings import SettingError, Settings
+from .sharing import Sharing
 from .step_batcher import StepBatcher
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "ProgressListener",
     "SettingError",
     "Settings",
+    "Sharing",
     "StepBatcher",
     "TritonMetrics",
     "denoise",

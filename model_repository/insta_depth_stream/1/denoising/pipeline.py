@@ -32,6 +32,7 @@ from .networks import (
 from .request import PipelineRequest, parse
 from .schedulers import prepare_scheduler
 from .settings import Settings
+from .sharing import Sharing
 from .step_batcher import StepBatcher
 
 PREVIEW_QUALITY = 80
@@ -39,14 +40,15 @@ PREVIEW_QUALITY = 80
 
 @dataclass(frozen=True)
 class Progress:
-    """Step ``step`` of ``step_count`` is done.
+    """Step ``step`` of ``step_count`` is done, and ``ahead`` other requests are served before the next one.
 
     ``preview``, where the request wants one: a small JPEG file, or its base64 text.
     """
 
     step: int
     step_count: int
-    preview: bytes | None
+    preview: bytes | None = None
+    ahead: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class ProgressListener(Protocol):
         ...
 
     def on_progress(self, progress: Progress) -> None:
-        """Hear of a finished step."""
+        """Hear of a finished step, or of the requests ahead."""
         ...
 
 
@@ -118,7 +120,7 @@ class Pipeline:
         self._depth_processor = depth_processor
         self._metrics = metrics
         self._device = device
-        self._step_batcher = StepBatcher(networks, settings.max_rows, metrics)
+        self._step_batcher = StepBatcher(networks, Sharing(settings.max_rows, settings.rows_per_step), metrics)
         self._limits = PictureLimits(settings.max_image_bytes, settings.max_image_pixels)
         self._dtype = np.dtype(manifest.numpy_dtype)
         self._in_flight = 0
@@ -223,7 +225,10 @@ class Pipeline:
             picture = self._preview(denoising, request) if request.preview else None
             listener.on_progress(Progress(denoising.step, denoising.step_count, picture))
 
-        await self._step_batcher.run(denoising, on_step, listener.is_cancelled)
+        def on_wait(denoising: Denoising, ahead: int) -> None:
+            listener.on_progress(Progress(denoising.step, denoising.step_count, ahead=ahead))
+
+        await self._step_batcher.run(denoising, on_step, listener.is_cancelled, on_wait)
         return denoising.latents
 
     def _preview(self, denoising: Denoising, request: PipelineRequest) -> bytes:

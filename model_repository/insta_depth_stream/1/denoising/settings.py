@@ -19,6 +19,8 @@ class Settings:
     """Maximum requests in flight; further ones are refused."""
     max_rows: int = 16
     """Maximum rows in one call of ``denoise_step``: at least a guided request's two, at most the engines' batch."""
+    rows_per_step: int = 0
+    """Rows that a call takes; 0, where the variable is not set: as many as still pay, by the times of earlier calls."""
     max_image_bytes: int = 16 * 2**20
     max_image_pixels: int = 50_000_000
     max_prompt_characters: int = 8192

@@ -1,13 +1,13 @@
 """Step-level batching: all requests in flight are denoised in the same loop.
 
-At each step the rows of all requests are joined, sent through the networks and split again. Requests join and leave
-between steps, so a new one shares every call from its first step on.
+Each call takes one step for some of them (`Sharing` chooses whom): their rows are joined, sent through the networks
+and split again. Requests join and leave between the calls.
 """
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -18,6 +18,7 @@ from insta_depth_shared.errors import Cancelled
 from .loop import Denoising
 from .metrics import Metrics
 from .networks import Networks
+from .sharing import Sharing
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +29,32 @@ class ActiveRequest:
 
     denoising: Denoising
     on_step: Callable[[Denoising], None]
+    on_wait: Callable[[Denoising, int], None]
     is_cancelled: Callable[[], bool]
     finished: "asyncio.Future[None]"
+    work_before: float
+    ahead: int = 0
+    """Requests that were to be served first when it was last told so."""
+
+    @property
+    def row_count(self) -> int:
+        """Its rows in a call."""
+        return self.denoising.row_count
+
+    @property
+    def shape_key(self) -> tuple[int, ...]:
+        """Requests that agree in it can share a call."""
+        return self.denoising.shape_key
+
+    @property
+    def step_work(self) -> float:
+        """Latent cells of all its rows."""
+        return self.denoising.row_count * self.denoising.latents[0, 0].numel()
+
+    @property
+    def work_left(self) -> float:
+        """Latent cells of all its rows and steps to come."""
+        return self.step_work * (self.denoising.step_count - self.denoising.step)
 
     @property
     def has_left(self) -> bool:
@@ -53,8 +78,19 @@ class ActiveRequest:
         except Exception as error:
             self.leave(error)
 
+    def wait(self, ahead: int) -> None:
+        """Report that ``ahead`` requests are served first, if that is new; an error here affects this request only."""
+        if ahead == self.ahead:
+            return
+        self.ahead = ahead
+        try:
+            self.on_wait(self.denoising, ahead)
+        except Exception as error:
+            self.leave(error)
+
     def advance(self, noise_pred: torch.Tensor) -> None:
         """Take one step and report it; an error here affects this request only."""
+        self.ahead = 0
         try:
             self.denoising.advance(noise_pred)
             self.on_step(self.denoising)
@@ -67,26 +103,33 @@ class ActiveRequest:
 class StepBatcher:
     """Denoises all requests in flight; its task runs while there are any."""
 
-    def __init__(self, networks: Networks, max_rows: int, metrics: Metrics) -> None:
+    def __init__(self, networks: Networks, sharing: Sharing, metrics: Metrics) -> None:
         self._networks = networks
-        self._max_rows = max_rows
+        self._sharing = sharing
         self._metrics = metrics
         self._members: list[ActiveRequest] = []
         self._ticking: asyncio.Task[None] | None = None
-        self._joined: dict[tuple[ActiveRequest, ...], dict[str, torch.Tensor]] = {}
+        self._joined: tuple[Sequence[ActiveRequest], dict[str, torch.Tensor]] = ([], {})
 
     async def run(
-        self, denoising: Denoising, on_step: Callable[[Denoising], None], is_cancelled: Callable[[], bool]
+        self,
+        denoising: Denoising,
+        on_step: Callable[[Denoising], None],
+        is_cancelled: Callable[[], bool],
+        on_wait: Callable[[Denoising, int], None] = lambda denoising, ahead: None,
     ) -> None:
         """Run ``denoising`` to its end; raises `Cancelled` or the error of a step.
 
-        ``on_step`` is called after each step, ``is_cancelled`` before.
+        ``on_step`` is called after each step, ``is_cancelled`` before each call, and ``on_wait`` with the number of
+        requests that are served first, when that changes.
         """
-        member = ActiveRequest(denoising, on_step, is_cancelled, asyncio.get_running_loop().create_future())
-        self._members.append(member)
+        finished = asyncio.get_running_loop().create_future()
+        self._members.append(
+            ActiveRequest(denoising, on_step, on_wait, is_cancelled, finished, self._sharing.work_done)
+        )
         if self._ticking is None or self._ticking.done():
             self._ticking = asyncio.create_task(self._tick_until_empty())
-        await member.finished
+        await finished
 
     async def _tick_until_empty(self) -> None:
         while self._drop_those_who_left():
@@ -96,7 +139,8 @@ class StepBatcher:
                 _log.exception("a tick failed; its requests end, the step batcher goes on")
                 for member in self._members:
                     member.leave(error)
-        self._joined = {}
+            await asyncio.sleep(0)  # who is ready to join does so before the next call, and who has left goes on
+        self._joined = ([], {})
 
     def _drop_those_who_left(self) -> bool:
         for member in self._members:
@@ -105,59 +149,42 @@ class StepBatcher:
         return bool(self._members)
 
     async def _tick(self) -> None:
-        calls = list(share_calls(self._members, self._max_rows))
-        self._joined = {members: self._joined[members] for members in calls if members in self._joined}
-        rows_in_flight = sum(member.denoising.row_count for member in self._members)
-        await asyncio.gather(*(self._step(members, rows_in_flight) for members in calls))
+        ordered = self._sharing.ordered(self._members)
+        members = self._sharing.next_call(ordered)
+        for ahead, member in enumerate(ordered):
+            if member not in members:
+                member.wait(ahead)
+        started_s = time.perf_counter()
+        if await self._step(members):
+            self._sharing.called(members, time.perf_counter() - started_s)
 
-    async def _step(self, members: tuple[ActiveRequest, ...], rows_in_flight: int) -> None:
-        """Make one call for ``members``; an error affects only them."""
+    async def _step(self, members: Sequence[ActiveRequest]) -> bool:
+        """Make one call for ``members`` and return whether it succeeded; an error affects only them."""
         try:
-            noise_pred = await self._predict_noise(members, rows_in_flight)
+            noise_pred = await self._predict_noise(members)
         except Exception as error:
             for member in members:
                 member.leave(error)
-            return
-        ends = accumulate((member.denoising.row_count for member in members), initial=0)
+            return False
+        ends = accumulate((member.row_count for member in members), initial=0)
         for member, (start, end) in zip(members, pairwise(ends), strict=True):
             member.advance(noise_pred[start:end])
+        return True
 
-    async def _predict_noise(self, members: tuple[ActiveRequest, ...], rows_in_flight: int) -> torch.Tensor:
+    async def _predict_noise(self, members: Sequence[ActiveRequest]) -> torch.Tensor:
         inputs = {**self._conditioning(members), **_join([member.denoising.rows() for member in members])}
-        self._metrics.step_called(len(inputs["sample"]), rows_in_flight)
+        self._metrics.step_called(len(inputs["sample"]), sum(member.row_count for member in self._members))
         device = inputs["sample"].device
         return (await self._networks.call_on(device, "denoise_step", inputs, ["noise_pred"]))["noise_pred"]
 
-    def _conditioning(self, members: tuple[ActiveRequest, ...]) -> dict[str, torch.Tensor]:
-        """Join the conditioning, which is constant over the steps; cached while the batch has the same members."""
-        if members not in self._joined:
-            self._joined[members] = _join([member.denoising.conditioning for member in members])
-        return self._joined[members]
-
-
-def share_calls(members: Iterable[ActiveRequest], max_rows: int) -> Iterator[tuple[ActiveRequest, ...]]:
-    """Group ``members`` into calls of one latent size and token count, of at most ``max_rows`` rows each.
-
-    A request's two rows stay together.
-    """
-    groups: dict[tuple[int, ...], list[ActiveRequest]] = defaultdict(list)
-    for member in members:
-        groups[member.denoising.shape_key].append(member)
-    for group in groups.values():
-        yield from _filled(group, max_rows)
-
-
-def _filled(group: Iterable[ActiveRequest], max_rows: int) -> Iterator[tuple[ActiveRequest, ...]]:
-    call: list[ActiveRequest] = []
-    rows = 0
-    for member in group:
-        if call and rows + member.denoising.row_count > max_rows:
-            yield tuple(call)
-            call, rows = [], 0
-        call.append(member)
-        rows += member.denoising.row_count
-    yield tuple(call)
+    def _conditioning(self, members: Sequence[ActiveRequest]) -> dict[str, torch.Tensor]:
+        """Join the conditioning, which is constant over the steps; kept while the calls have the same members."""
+        if self._joined[0] != members:
+            self._joined = (members, _join([member.denoising.conditioning for member in members]))
+        return self._joined[1]
 
 
 def _join(parts: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    if len(parts) == 1:
+        return {name: value.contiguous() for name, value in parts[0].items()}
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
