@@ -1,23 +1,32 @@
-"""How well the orchestrator fills its calls: requests that start a little apart should share every step."""
+"""How well the orchestrator fills its calls where that pays: with a step that takes the same time for any rows.
 
+Requests that start a little apart should then share every step.
+"""
+
+import os
 import re
+import shutil
+import tempfile
 import time
 import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from insta_depth import Generation, InstaDepth
 
 from deploy.local import ON_FREE_PORTS, LocalTriton
+from export.plans.config import read_config
 
 from .options import Options
 from .records import Measured
 
 _COUNTERS = ("step_calls", "step_rows", "step_rows_in_flight")
 _TIMEOUT_S = 1800.0
+_CONSTANT_STEP = Path(__file__).parent / "served" / "constant_step.py"
 
 
 @dataclass(frozen=True)
@@ -29,9 +38,33 @@ class Load:
 
 
 def measure(options: Options, load: Load) -> Measured:
-    """Serve the repository and send it the load once, after a request that warms everything up."""
-    with LocalTriton(options.repository, ON_FREE_PORTS) as server, InstaDepth(server.grpc_url, _TIMEOUT_S) as client:
-        return measure_served(server.metrics_url, client, options, load)
+    """Serve the repository with a constant step and send it the load once, after a request that warms everything up."""
+    with tempfile.TemporaryDirectory() as folder:
+        repository = with_constant_step(options.repository, Path(folder) / "constant")
+        with LocalTriton(repository, ON_FREE_PORTS) as server, InstaDepth(server.grpc_url, _TIMEOUT_S) as client:
+            return measure_served(server.metrics_url, client, options, load)
+
+
+def with_constant_step(repository: Path, copy: Path) -> Path:
+    """Copy ``repository``, without its weights where links can be made, and replace its step by `constant_step`."""
+    shutil.copytree(repository, copy, copy_function=_link, ignore=shutil.ignore_patterns("__pycache__"))
+    step = copy / "denoise_step"
+    config = read_config(step / "config.pbtxt")
+    config.ClearField("platform")
+    config.ClearField("ensemble_scheduling")
+    config.backend = "python"
+    (step / "config.pbtxt").unlink()
+    (step / "config.pbtxt").write_text(str(config), encoding="utf-8")
+    (step / "1").mkdir(exist_ok=True)
+    shutil.copy(_CONSTANT_STEP, step / "1" / "model.py")
+    return copy
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
 
 
 def measure_served(metrics_url: str, client: InstaDepth, options: Options, load: Load) -> Measured:

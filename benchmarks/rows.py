@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from . import batching, gateway, overhead
+from . import batching, gateway, load, overhead
 from .batching import Load
 from .options import Options
 from .records import Measured, Target
 
 _SHARED_STEPS = Target("rows_share", at_least=0.85)
 _CHEAP_ORCHESTRATION = Target("loop_ratio", at_most=1.10)
+_SHORTER_WAITS = Target("mean_ratio", at_most=0.65)
 _CHEAP_GATEWAY = Target("added_median_ms", at_most=5)
 
 
@@ -54,6 +55,12 @@ ROWS = (
         "8 requests, 50 ms apart, guidance 1 and 3, 20 to 55 steps",
         partial(batching.measure, load=Load(_mixed(8))),
         _SHARED_STEPS,
+    ),
+    Row(
+        "load",
+        "80 % of capacity, guidance 3, 4 to 50 steps",
+        partial(load.measure, load=0.8, requests_per_repeat=60),
+        _SHORTER_WAITS,
     ),
     Row(
         "overhead",

@@ -13,13 +13,16 @@ from typing import Protocol, TypeVar
 
 AGEING = 0.1
 """A request can be overtaken by those that arrive before the server has done 1 / AGEING times its own work."""
-TOLERANCE = 0.5
-"""Share of the largest call's rows per second that a smaller one may lose, times the square of the number in flight."""
+TOLERANCE = 1.0
+"""Share of the largest call's rows per second that a smaller one may lose, times the number in flight cubed."""
 SAMPLES = 16
 """Latest times kept of each number of rows; their median counts."""
-FEWEST_SAMPLES = 3
-"""Needed of small calls and of large ones before their times are known."""
-SMALL_AGAIN_CALLS, LARGE_AGAIN_CALLS = 512, 128
+FEWEST_SMALL, FEWEST_LARGE = 3, 8
+"""Calls of one request and of several that are needed before the times are known.
+
+The first large calls are slow where requests that arrive together still have their faces, depth and text computed.
+"""
+SMALL_AGAIN_CALLS, LARGE_AGAIN_CALLS = 512, 64
 """A call of one request, or of all, is made again after so many calls without one: machines change.
 
 The small one loses the more the less a row costs, the large one hardly anything.
@@ -74,10 +77,10 @@ class CallTimes:
         self._calls += 1
         self._samples[shape_key].setdefault(rows, deque(maxlen=SAMPLES)).append((self._calls, seconds))
 
-    def are_known(self, shape_key: ShapeKey, rows: range, within_calls: int) -> bool:
-        """Whether calls of a number in ``rows`` were measured often enough, and one of them so lately."""
+    def are_known(self, shape_key: ShapeKey, rows: range, fewest: int, within_calls: int) -> bool:
+        """Whether ``fewest`` calls of a number in ``rows`` were measured, and one of them so lately."""
         calls = [call for count, times in self._samples[shape_key].items() if count in rows for call, _ in times]
-        return len(calls) >= FEWEST_SAMPLES and self._calls - max(calls) < within_calls
+        return len(calls) >= fewest and self._calls - max(calls) < within_calls
 
     def estimate_s(self, shape_key: ShapeKey, row_counts: Sequence[int]) -> list[float]:
         """Return seconds of a call for each of ``row_counts``: a line through the medians, by least squares."""
@@ -133,13 +136,13 @@ class Sharing:
         comes close to the best fixed number wherever that lies (tests/unit/denoising/test_sharing.py).
         """
         fewest, most = sums[0], sums[-1]
-        if most == fewest or not self.times.are_known(shape_key, range(1, fewest + 1), SMALL_AGAIN_CALLS):
+        if most == fewest or not self.times.are_known(shape_key, range(1, fewest + 1), FEWEST_SMALL, SMALL_AGAIN_CALLS):
             return 1
-        if not self.times.are_known(shape_key, range(2 * fewest, self._max_rows + 1), LARGE_AGAIN_CALLS):
+        if not self.times.are_known(shape_key, range(2 * fewest, self._max_rows + 1), FEWEST_LARGE, LARGE_AGAIN_CALLS):
             return len(sums)
         estimates = self.times.estimate_s(shape_key, sums)
         rates = [rows / seconds for rows, seconds in zip(sums, estimates, strict=True)]
-        enough = rates[-1] * (1 - TOLERANCE / in_flight**2)
+        enough = rates[-1] * (1 - TOLERANCE / in_flight**3)
         return next(count for count, rate in enumerate(rates, start=1) if rate >= enough)
 
     def called(self, jobs: Sequence[J], seconds: float) -> None:
