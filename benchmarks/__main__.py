@@ -67,7 +67,7 @@ def _parse() -> argparse.Namespace:
 def _run(parsed: argparse.Namespace, options: Options) -> int:
     console = Console()
     chosen = [row for row in rows.ROWS if parsed.command in (row.benchmark, "all")]
-    if any(row.benchmark == "overhead" for row in chosen):
+    if any(row.benchmark in ("overhead", "load") for row in chosen):
         with console.status("making the wide checkpoint"):
             wide_checkpoint.prepare(parsed.checkpoint, options.wide_repository)
     found: list[Record] = []

@@ -24,7 +24,7 @@ from .records import Measured
 STEPS = range(4, 51)
 _IN_FLIGHT = 8
 _SHARE_ALL = {"INSTA_DEPTH_ROWS_PER_STEP": "16"}
-_CAPACITY_REQUESTS = 24
+_CAPACITY_REQUESTS = 16
 _TIMEOUT_S = 1800.0
 
 
@@ -44,20 +44,22 @@ def arrivals(count: int, seed: int) -> Iterator[Arrival]:
         yield Arrival(chance.expovariate(1), attributes)
 
 
-def measure(options: Options, load: float, requests_per_repeat: int) -> Measured:
-    """Compare the two servers at ``load`` of the capacity over ``options.repeats`` rounds."""
+def measure(options: Options, load: float, requests: int, rounds: int, is_wide: bool = False) -> Measured:
+    """Compare the two servers at ``load`` of the capacity in ``rounds`` of ``requests``.
+
+    ``is_wide``: with the repository whose steps take 200 ms and more.
+    """
+    repository = options.wide_repository if is_wide else options.repository
     pictures = {"face_image": options.face, "pose_image": options.pose, "prompt": "a woman"}
     with ExitStack() as stack:
         settings: tuple[dict[str, str], ...] = ({}, _SHARE_ALL)
-        servers = [
-            stack.enter_context(LocalTriton(options.repository, ON_FREE_PORTS, environment=each)) for each in settings
-        ]
+        servers = [stack.enter_context(LocalTriton(repository, ON_FREE_PORTS, environment=each)) for each in settings]
         capacities = [_capacity(server.grpc_url, pictures) for server in servers]
         per_s = load * max(capacities)
         latencies_s: list[list[float]] = [[], []]
-        for repeat in range(options.repeats):
-            planned = list(arrivals(requests_per_repeat, seed=repeat))
-            for index in (0, 1) if repeat % 2 else (1, 0):
+        for number in range(rounds):
+            planned = list(arrivals(requests, seed=number))
+            for index in (0, 1) if number % 2 else (1, 0):
                 latencies_s[index] += asyncio.run(_open_loop(servers[index].grpc_url, pictures, planned, per_s))
     return _summary(*latencies_s) | {"requests_per_s": per_s, "capacity_ratio": capacities[0] / capacities[1]}
 

@@ -59,7 +59,13 @@ ROWS = (
     Row(
         "load",
         "80 % of capacity, guidance 3, 4 to 50 steps",
-        partial(load.measure, load=0.8, requests_per_repeat=60),
+        partial(load.measure, load=0.8, requests=60, rounds=2),
+        _SHORTER_WAITS,
+    ),
+    Row(
+        "load",
+        "80 % of capacity, guidance 3, 4 to 50 steps of 200 ms",
+        partial(load.measure, load=0.8, requests=40, rounds=1, is_wide=True),
         _SHORTER_WAITS,
     ),
     Row(
