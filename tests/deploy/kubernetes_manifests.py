@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from insta_depth_gateway.settings import read_settings
 
 from tests.conftest import ROOT
 
@@ -176,3 +177,24 @@ def labels_of(expression: str) -> set[str]:
     matched = re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", bare)
     grouped = [name for group in re.findall(r"\b(?:by|without)\s*\(([^)]*)\)", bare) for name in group.split(",")]
     return {name.strip() for name in (*matched, *grouped)}
+
+
+def workloads(objects):
+    """Return the objects that make pods."""
+    return of_kind(objects, *WORKLOADS)
+
+
+_rendered = {}
+
+
+def objects_of(rendering, tmp_path_factory):
+    """Return the objects of a rendering, made once."""
+    if rendering not in _rendered:
+        _rendered[rendering] = render(rendering, tmp_path_factory.mktemp("kustomization"))
+    return _rendered[rendering]
+
+
+def gateway_settings(gateway, objects=()):
+    """As the gateway reads them; a variable that it does not know is an error."""
+    read = environment(gateway, container(gateway), objects)
+    return read_settings(read | {"INSTA_DEPTH_GATEWAY_DATABASE_URL": "postgresql://host/name"})

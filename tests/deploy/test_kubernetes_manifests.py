@@ -1,6 +1,5 @@
 """What the manifests say, rendered by kustomize: schemas, references, security and arithmetic."""
 
-import ipaddress
 import json
 from collections import Counter
 
@@ -9,30 +8,28 @@ import pytest
 import yaml
 from insta_depth._version import __version__
 from insta_depth_gateway.settings import Settings as GatewaySettings
-from insta_depth_gateway.settings import read_settings
 
 from tests.deploy.container_files import SHARED_MEMORY_BYTES
 from tests.deploy.kubernetes_manifests import (
     COMPONENTS,
     KUBERNETES,
     OVERLAYS,
-    WORKLOADS,
     Rendering,
-    all_renderings,
     arguments,
     component,
     container,
     containers,
     deployments,
     environment,
-    expressions,
+    gateway_settings,
     in_bytes,
     metrics_of,
     named,
+    objects_of,
     of_kind,
     pod,
-    render,
     selects,
+    workloads,
 )
 
 API_VERSION = "1.32"
@@ -43,46 +40,6 @@ START_LIMIT_S = 4 * 168
 """Four times what a full-size start takes by estimate (docs/kubernetes.md, Numbers)."""
 DNS_REMEMBERS_S = 30
 """CoreDNS as Kubernetes installs it: ``cache 30``, ``ttl 30``."""
-LARGEST = Rendering("overlays/many-gpus", ("fetch-urls", "prometheus-operator", "grafana"))
-
-_rendered = {}
-
-
-@pytest.fixture(params=all_renderings(), ids=str)
-def objects(request, tmp_path_factory):
-    """The objects of each rendering in turn."""
-    return objects_of(request.param, tmp_path_factory)
-
-
-def objects_of(rendering, tmp_path_factory):
-    if rendering not in _rendered:
-        _rendered[rendering] = render(rendering, tmp_path_factory.mktemp("kustomization"))
-    return _rendered[rendering]
-
-
-@pytest.fixture(params=OVERLAYS)
-def overlay(request, tmp_path_factory):
-    """The objects of each overlay as it is."""
-    return objects_of(Rendering(f"overlays/{request.param}"), tmp_path_factory)
-
-
-@pytest.fixture
-def small(tmp_path_factory):
-    return objects_of(Rendering("overlays/small"), tmp_path_factory)
-
-
-@pytest.fixture
-def many(tmp_path_factory):
-    return objects_of(Rendering("overlays/many-gpus"), tmp_path_factory)
-
-
-@pytest.fixture
-def largest(tmp_path_factory):
-    return objects_of(LARGEST, tmp_path_factory)
-
-
-def workloads(objects):
-    return of_kind(objects, *WORKLOADS)
 
 
 def test_every_object_passes_the_schema_of_the_api_strictly(objects):
@@ -356,12 +313,6 @@ def test_who_stops_has_the_time_that_it_needs(objects):
         assert pod(triton)["spec"]["terminationGracePeriodSeconds"] >= drain_s + exit_s + 20
 
 
-def gateway_settings(gateway, objects=()):
-    """As the gateway reads them; a variable that it does not know is an error."""
-    read = environment(gateway, container(gateway), objects)
-    return read_settings(read | {"INSTA_DEPTH_GATEWAY_DATABASE_URL": "postgresql://host/name"})
-
-
 @pytest.mark.parametrize("parts", [("overlays/small",), ("overlays/many-gpus",), ("base", "gpu")], ids="+".join)
 def test_the_gateways_let_in_what_the_servers_take(parts, tmp_path_factory):
     overlay = [each for part in parts for each in objects_of(Rendering(part), tmp_path_factory)]
@@ -418,97 +369,6 @@ def test_prometheus_adapter_serves_the_metrics_by_which_triton_is_scaled(many):
     assert all(set(rule["resources"]["overrides"]) == {"namespace", "pod"} for rule in rules)
 
 
-PROMETHEUS = {"namespace": "monitoring"}
-INGRESS = {"namespace": "ingress-nginx"}
-ANYBODY = {"namespace": "default"}
-
-
-def may_enter(objects, source, target, port):
-    """Whether the policies let ``source`` (a component's name, or a namespace) in to ``port`` of the component."""
-    labels = {"app.kubernetes.io/name": "insta-depth", "app.kubernetes.io/component": target}
-    policies = [
-        each["spec"]
-        for each in of_kind(objects, "NetworkPolicy")
-        if selects(each["spec"]["podSelector"], labels) and "Ingress" in each["spec"]["policyTypes"]
-    ]
-    assert policies, f"{target} is open to everybody"
-    return any(
-        port in {each["port"] for each in rule["ports"]} and any(is_peer(peer, source) for peer in rule["from"])
-        for policy in policies
-        for rule in policy.get("ingress", [])
-    )
-
-
-def is_peer(peer, source):
-    if isinstance(source, dict):
-        labels = {"kubernetes.io/metadata.name": source["namespace"]}
-        return "namespaceSelector" in peer and selects(peer["namespaceSelector"], labels)
-    labels = {"app.kubernetes.io/name": "insta-depth", "app.kubernetes.io/component": source}
-    return "namespaceSelector" not in peer and selects(peer["podSelector"], labels)
-
-
-def test_only_gateways_and_prometheus_reach_triton_and_nobody_its_http_api(largest):
-    assert may_enter(largest, "gateway", "triton", 8001)
-    assert may_enter(largest, PROMETHEUS, "triton", 8002)
-    for source in ("gateway", "engines", PROMETHEUS, INGRESS, ANYBODY):
-        assert not may_enter(largest, source, "triton", 8000)
-    for source in ("engines", PROMETHEUS, INGRESS, ANYBODY):
-        assert not may_enter(largest, source, "triton", 8001)
-    assert may_enter(largest, INGRESS, "gateway", 8080)
-    assert may_enter(largest, PROMETHEUS, "gateway", 8080)
-    assert not may_enter(largest, ANYBODY, "gateway", 8080)
-
-
-def ways_out(objects, of):
-    """Where the policies let the component ``of`` go: port → rules."""
-    labels = {"app.kubernetes.io/name": "insta-depth", "app.kubernetes.io/component": of}
-    found = {}
-    for policy in of_kind(objects, "NetworkPolicy"):
-        if selects(policy["spec"]["podSelector"], labels):
-            assert "Egress" in policy["spec"]["policyTypes"]
-            for rule in policy["spec"].get("egress", []):
-                for port in rule["ports"]:
-                    found.setdefault(port["port"], []).append(rule)
-    return found
-
-
-def test_nothing_goes_out_but_where_it_has_to(overlay):
-    assert not ways_out(overlay, "triton")
-    assert not ways_out(overlay, "engines")
-    assert set(ways_out(overlay, "gateway")) == {53, 5432, 8001}
-
-
-def test_fetching_urls_is_off_in_gateway_and_network_or_on_in_both(tmp_path_factory):
-    for components, is_on in (((), False), (("fetch-urls",), True)):
-        found = objects_of(Rendering("overlays/small", components), tmp_path_factory)
-        (gateway,) = deployments(found, "gateway")
-        assert gateway_settings(gateway).fetch_urls is is_on
-        assert (443 in ways_out(found, "gateway")) is is_on
-
-
-def test_fetching_reaches_no_address_that_is_not_public(tmp_path_factory):
-    found = objects_of(Rendering("overlays/small", ("fetch-urls",)), tmp_path_factory)
-    (rule,) = ways_out(found, "gateway")[443]
-
-    def may_fetch(address):
-        address = ipaddress.ip_address(address)
-        for block in (each["ipBlock"] for each in rule["to"]):
-            inside, *others = map(ipaddress.ip_network, (block["cidr"], *block["except"]))
-            if address in inside and not any(address in other for other in others):
-                return True
-        return False
-
-    private = (
-        "10.1.2.3 172.31.0.1 192.168.1.1 169.254.169.254 127.0.0.1 100.100.100.200 0.0.0.1 ::1 fd00:ec2::254 fe80::1"
-    )
-    assert [address for address in private.split() if may_fetch(address)] == []
-    assert [
-        address for address in ["::ffff:10.0.0.1", "2002:a00:1::", "2001:0:a00:1::", "224.0.0.1"] if may_fetch(address)
-    ] == []
-    assert may_fetch("93.184.216.34")
-    assert may_fetch("2606:4700::1111")
-
-
 def test_the_triton_of_the_gateway_is_the_headless_service(overlay):
     (gateway,) = deployments(overlay, "gateway")
     host, port = gateway_settings(gateway).triton_url.split(":")
@@ -535,29 +395,3 @@ def test_ports_that_are_called_by_name_have_one(objects):
                 (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
                 assert ports[endpoint["port"]] == int(annotations["prometheus.io/port"])
                 assert endpoint["path"] == annotations["prometheus.io/path"]
-
-
-def test_every_alert_says_what_it_is_about(largest):
-    (rules,) = of_kind(largest, "PrometheusRule")
-    for group in rules["spec"]["groups"]:
-        for rule in group["rules"]:
-            assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
-            assert rule["labels"]["severity"] in {"warning", "critical"}
-            assert rule["annotations"]["summary"]
-            assert metrics_of(rule["expr"])
-
-
-def test_the_dashboard_is_one_that_grafana_takes(largest):
-    config = named(largest, "ConfigMap", "insta-depth-dashboard")
-    assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
-    dashboard = json.loads(config["data"]["insta-depth.json"])
-    assert {"title", "uid", "schemaVersion", "panels", "templating"} <= set(dashboard)
-    identifiers = [panel["id"] for panel in dashboard["panels"]]
-    assert len(set(identifiers)) == len(identifiers)
-    boxes = [panel["gridPos"] for panel in dashboard["panels"]]
-    assert all(box["x"] + box["w"] <= 24 for box in boxes)
-    cells = Counter(
-        (x, y) for b in boxes for x in range(b["x"], b["x"] + b["w"]) for y in range(b["y"], b["y"] + b["h"])
-    )
-    assert max(cells.values()) == 1
-    assert len(list(expressions(dashboard))) > 20

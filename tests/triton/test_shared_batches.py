@@ -1,6 +1,7 @@
-"""A request gives the same picture alone and among others with other steps, guidance and sizes."""
+"""A request gives the same picture alone and among others of any steps, guidance and size; one that waits is told."""
 
 import io
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 
 from tests.psnr import psnr_db
 
-COMPANY = [
+REQUESTS = [
     {"num_inference_steps": 10, "guidance_scale": 3.0, "seed": 1},
     {"num_inference_steps": 7, "guidance_scale": 1.0, "seed": 2},
     {"num_inference_steps": 12, "guidance_scale": 5.0, "seed": 3, "scheduler": "dpmpp_2m_karras"},
@@ -25,7 +26,7 @@ COMPANY = [
 def requests(pose):
     """The other requests, half of it with a pose picture of another shape."""
     wide = _widened(pose)
-    return [request | ({"pose_image": wide} if i % 2 else {}) for i, request in enumerate(COMPANY)]
+    return [request | ({"pose_image": wide} if i % 2 else {}) for i, request in enumerate(REQUESTS)]
 
 
 def _widened(pose: bytes) -> bytes:
@@ -44,3 +45,25 @@ def test_other_requests_in_the_batch_change_nothing(make, requests):
     assert len({picture.shape for picture in alone}) == 2
     assert min(psnr_db(a, b) for a, b in zip(alone, together, strict=True)) >= 60
     assert psnr_db(np.asarray(alone[0]), alone[2]) < 45
+
+
+def test_a_long_request_waits_for_a_short_one_of_another_size_and_is_told(client, face, pose):
+    ask = dict(face_image=face, prompt="a woman", seed=1, guidance_scale=1.0)
+    seen, has_begun = [], threading.Event()
+
+    def watch(progress):
+        seen.append(progress)
+        has_begun.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        long = pool.submit(
+            client.generate, **ask, pose_image=_widened(pose), num_inference_steps=100, on_progress=watch
+        )
+        assert has_begun.wait(60)
+        pool.submit(client.generate, **ask, pose_image=pose, num_inference_steps=4).result()
+        assert not long.done()
+        long.result()
+    assert [progress.step for progress in seen if not progress.ahead] == list(range(1, 101))
+    (waited,) = [progress for progress in seen if progress.ahead]
+    assert (waited.ahead, waited.num_inference_steps) == (1, 100)
+    assert 0 < waited.step < 100

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from insta_depth import Generation, InstaDepthError
-from insta_depth._generation import write_atomically
+from insta_depth import Generation, InstaDepthError, Progress
+from insta_depth._generation import read_response, write_atomically
 
 
 @pytest.mark.parametrize(
@@ -11,6 +11,11 @@ from insta_depth._generation import write_atomically
 )
 def test_the_format_is_read_from_the_picture(start: bytes, output_format: str) -> None:
     assert Generation(image=start, seed=1).output_format == output_format
+
+
+def test_a_response_may_say_how_many_are_ahead() -> None:
+    assert read_response({"step": 3, "num_inference_steps": 9, "ahead": 2}) == Progress(3, 9, ahead=2)
+    assert read_response({"step": 3, "num_inference_steps": 9}) == Progress(3, 9)
 
 
 def test_saving_writes_the_picture_and_leaves_nothing_else(tmp_path: Path) -> None:

@@ -69,6 +69,16 @@ async def test_a_stream_is_paid_for_after_its_last_event():
     assert work.end == "paid"
 
 
+async def test_a_request_that_waits_is_told_how_many_are_ahead():
+    async def events() -> Any:
+        yield Progress(0, 9, ahead=2)
+        yield PICTURE
+
+    wire, coming = Wire(), events()
+    await EventAnswer(await anext(coming), coming, {}, str)(SCOPE, wire.receive, wire.send)
+    assert wire.content.startswith(b'event: waiting\ndata: {"ahead": 2}\n\nevent: image')
+
+
 async def test_a_stream_says_something_while_a_step_takes_long():
     work, wire = Work(0, 0.2), Wire()
     await streamed(work, wire, ping_s=0.05)
