@@ -55,7 +55,7 @@ serve: build/.miniature-exported  ## serve REPOSITORY=build/<name> on 127.0.0.1 
 gateway: $(READY)  ## start the documented HTTP API on 127.0.0.1:8080, in front of the Triton of `make serve`
 	$(PY) -m insta_depth gateway
 
-bench: build/.miniature-exported  ## measure batching, latency under load, the cost of orchestration and of the gateway
+bench: build/.miniature-exported  ## measure: batching, latency under load, side by side with PyTorch, the cost of orchestration and of the gateway
 	$(PY) -m benchmarks all --repository build/miniature
 
 gpu-check:  ## on a CUDA GPU: one step in PyTorch, ONNX Runtime, TensorRT and through Triton; needs no network

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from . import batching, gateway, load, overhead
+from . import batching, gateway, load, overhead, side_by_side
 from .batching import Load
 from .options import Options
 from .records import Measured, Target
@@ -12,6 +12,7 @@ from .records import Measured, Target
 _SHARED_STEPS = Target("rows_share", at_least=0.85)
 _CHEAP_ORCHESTRATION = Target("loop_ratio", at_most=1.10)
 _SHORTER_WAITS = Target("mean_ratio", at_most=0.65)
+_FASTER_THAN_EAGER = Target("service_to_eager", at_most=0.7)
 _CHEAP_GATEWAY = Target("added_median_ms", at_most=5)
 
 
@@ -73,6 +74,12 @@ ROWS = (
         "1 request, guidance 3, 10 steps",
         partial(overhead.measure, steps=10, guidance_scale=3.0),
         _CHEAP_ORCHESTRATION,
+    ),
+    Row(
+        "side-by-side",
+        "1 request, guidance 3, 10 steps",
+        partial(side_by_side.measure, steps=10),
+        _FASTER_THAN_EAGER,
     ),
     *(
         Row(
