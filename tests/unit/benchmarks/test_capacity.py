@@ -18,7 +18,7 @@ WORK = Work(steps=10, step_s=0.084, row_share=0.9, fixed_s=0.1, max_requests=8)
 ASKED = ["--images-per-s", "5", "--p95-latency-s", "4"]
 
 
-@pytest.mark.parametrize("load", [0.3, 0.6, 0.8])
+@pytest.mark.parametrize("load", [0.3, 0.7])
 @pytest.mark.parametrize("work", [replace(WORK, row_share=1.0), replace(WORK, max_requests=1)])
 def test_equal_requests_one_after_the_other_wait_as_pollaczek_and_khinchine_say(work: Work, load: float) -> None:
     each = queue(work, load * work.saturation)
@@ -54,7 +54,7 @@ def test_the_fleet_is_the_smallest_that_keeps_the_target() -> None:
 
 
 def test_a_smaller_admission_limit_is_met_more_often() -> None:
-    limits = [queue(replace(WORK, max_requests=limit), 0.8).refused_share for limit in (2, 4, 8)]
+    limits = [queue(replace(WORK, max_requests=limit), 0.8).refused_share for limit in (2, 8)]
     assert limits == sorted(limits, reverse=True)
     assert limits[0] > 0.1
 

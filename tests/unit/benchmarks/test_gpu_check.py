@@ -162,6 +162,7 @@ def test_what_a_row_needs_is_made_first_outside_its_own_time(monkeypatch: pytest
     assert long > short
 
 
+@pytest.mark.slow
 def test_a_row_whose_preparation_failed_is_not_measured(tmp_path: Path) -> None:
     record = runner.run("vae-tensorrt", replace(TINY, folder=tmp_path), {}, {})
     assert record.error.startswith(runner.ABSENT)

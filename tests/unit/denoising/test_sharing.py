@@ -24,7 +24,7 @@ def latencies(server: Server, sharing: Sharing, load: float, noise: float = 0.0)
     return [
         job.latency
         for seed in range(2)
-        for job in simulate(server, list(arrivals(per_s, 1500, seed, STEPS)), sharing, noise)
+        for job in simulate(server, list(arrivals(per_s, 1000, seed, STEPS)), sharing, noise)
     ]
 
 
