@@ -8,7 +8,7 @@ CHECKPOINT := miniature/weights
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long test-unit check fix serve gateway bench gpu-check clean
+.PHONY: help setup demo test test-long test-unit check fix serve gateway bench soak gpu-check clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -57,6 +57,9 @@ gateway: $(READY)  ## start the documented HTTP API on 127.0.0.1:8080, in front 
 
 bench: build/.miniature-exported  ## measure: batching, latency under load, side by side with PyTorch, the cost of orchestration and of the gateway
 	$(PY) -m benchmarks all --repository build/miniature
+
+soak: build/.miniature-exported  ## half an hour of mixed load, while every process is killed and resources run out
+	$(PY) -m benchmarks.soak --repository build/miniature
 
 gpu-check:  ## on a CUDA GPU: one step in PyTorch, ONNX Runtime, TensorRT and through Triton; needs no network
 	$(if $(wildcard $(PY)),$(PY),$(PYTHON)) -m benchmarks.gpu_check $(GPU_CHECK)

@@ -110,8 +110,10 @@ _ERRORS_BY_STATUS: dict[grpc.StatusCode, type[InstaDepthError]] = {
 
 _CODED = re.compile(r"\[(?P<code>[A-Z_]+)\] (?P<message>.*)", re.DOTALL)
 
-_WITHOUT_OUR_MODELS = re.compile(r"unknown model|no available versions|is not ready|Stub process .* is not healthy")
-"""How Triton answers for a model that is absent, still loading, or whose process died."""
+_WITHOUT_OUR_MODELS = re.compile(
+    r"unknown model|no available versions|is not ready|Stub process .* is not healthy|Server (is stopping|not ready)"
+)
+"""How Triton answers for a model that is absent, still loading, or whose process died, and while it stops."""
 
 
 def from_text(text: str) -> InstaDepthError:

@@ -29,6 +29,8 @@ Progress = Callable[[int, int], None]
 _POLL_S = 0.1
 # Triton waits this long for requests in flight, and as long for a client that keeps its connection open.
 _DRAIN_S = 3
+_LOAD_THREADS = 8
+"""More than processors: a model's process spends much of its start waiting. Two on two cores take 3 s longer."""
 _GUARD = Path(__file__).resolve().parent / "guard.py"
 
 
@@ -196,7 +198,7 @@ class LocalTriton:
         yield "--exit-on-error=true"
         yield f"--exit-timeout-secs={_DRAIN_S}"
         yield f"--backend-config=python,shm-region-prefix-name={prefix}"
-        yield f"--model-load-thread-count={os.cpu_count() or 4}"
+        yield f"--model-load-thread-count={_LOAD_THREADS}"
         yield from options.more_arguments
 
     def _wait_until_ready(self) -> None:

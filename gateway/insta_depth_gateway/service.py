@@ -26,7 +26,7 @@ from insta_depth_gateway.accounts.asynchronous import AsyncLedger
 from insta_depth_gateway.accounts.ledger import Account, without_zeros
 from insta_depth_gateway.admission import AdmissionQueue, RateLimiter
 from insta_depth_gateway.body import GenerationBody
-from insta_depth_gateway.errors import NotEnoughCredits, Unauthorized
+from insta_depth_gateway.errors import AccountsUnavailable, NotEnoughCredits, Unauthorized
 from insta_depth_gateway.observability import Metrics
 from insta_depth_gateway.settings import Settings
 
@@ -63,6 +63,8 @@ class GenerationService:
         self._known: TTLCache[str, Account] = TTLCache(_KNOWN_MAX, _KNOWN_S)
         self._offers: TTLCache[str, Capabilities] = TTLCache(1, _OFFERS_S)
         self._settling: set[asyncio.Task[bool]] = set()
+        self._unsettled: dict[_Hold, Decimal] = {}
+        """Holds of ended requests that the database could not close, and their prices."""
 
     async def authenticate(self, secret: str | None) -> Account:
         """Return the account of a secret, which may have been revoked within the last second. Raises `Unauthorized`."""
@@ -126,11 +128,16 @@ class GenerationService:
         return await self._accounts.run(self._accounts.ledger.balance, account)
 
     async def keep_leases(self) -> None:
-        """Until cancelled, extend the deadlines of our reservations and return expired ones."""
+        """Until cancelled, extend the deadlines of our reservations and return expired ones.
+
+        Close what the database could not before: extended again and again, it would be held for ever.
+        """
         ledger = self._accounts.ledger
         while True:
             try:
                 await self._accounts.run(ledger.renew)
+                for hold, price in list(self._unsettled.items()):
+                    await self._settle(hold, price)
                 returned = await self._accounts.run(ledger.return_expired)
                 self._metrics.returned(returned)
             except Exception:  # a temporary database failure must not end the renewing
@@ -175,7 +182,12 @@ class GenerationService:
     async def _settle(self, hold: "_Hold", price: Decimal) -> bool:
         ledger = self._accounts.ledger
         close = ledger.spend if hold.is_delivered else ledger.give_back
-        is_closed = await self._accounts.run(close, hold.id)
+        try:
+            is_closed = await self._accounts.run(close, hold.id)
+        except AccountsUnavailable:
+            self._unsettled[hold] = price
+            raise
+        self._unsettled.pop(hold, None)
         if not is_closed:
             logger.warning("a reservation had run out", extra={"reservation": hold.id})
         elif hold.is_delivered:
@@ -208,7 +220,7 @@ class _Times:
         return (self.done_s - self.asked_s) * 1000
 
 
-@dataclass
+@dataclass(eq=False)
 class _Hold:
     """A request's reservation."""
 

@@ -19,6 +19,8 @@ def test_an_error_can_be_caught_by_its_parent() -> None:
         "Request for unknown model: 'insta_depth_stream' is not found",
         "Request for unknown model: 'insta_depth_stream' has no available versions",
         "Stub process 'insta_depth_stream_0_0' is not healthy.",
+        "Server is stopping, scheduler for model has stopped accepting new inference requests",
+        "[ENGINE_FAILED] denoise_step: Model denoise_step - Error when running inference: Server not ready",
     ],
 )
 def test_a_server_without_our_models_is_unavailable(text: str) -> None:

@@ -26,6 +26,7 @@ from insta_depth_gateway.observability import Metrics
 from insta_depth_gateway.service import GenerationService, Picture
 from insta_depth_gateway.settings import Settings
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 ASKED = {"face_image": b"a face", "pose_image": b"a pose", "prompt": "a woman", "num_inference_steps": 4}
 PRICE = Decimal("1.4")
@@ -249,3 +250,25 @@ async def test_what_the_checkpoint_offers_is_asked_once_and_unknown_while_triton
     for _ in range(2):
         assert (await bench.service.capabilities()).default_scheduler == "euler"
     assert asked == [0, 1]
+
+
+@pytest.mark.parametrize(("is_delivered", "books"), [(False, (10, 0, 0)), (True, (Decimal("8.6"), 0, PRICE))])
+async def test_what_the_database_could_not_close_is_closed_later(bench, monkeypatch, is_delivered, books):
+    def unavailable(reservation_id: str) -> bool:
+        raise OperationalError("update", {}, OSError("disk full"))
+
+    events = bench.service.stream(bench.account, dict(ASKED))
+    await anext(events)
+    if is_delivered:
+        async for event in events:
+            if isinstance(event, Picture):
+                break
+    with monkeypatch.context() as full:
+        full.setattr(bench.ledger, "spend" if is_delivered else "give_back", unavailable)
+        with pytest.raises(AccountsUnavailable):
+            await (anext(events) if is_delivered else events.aclose())
+    assert bench.books()[1] == PRICE
+    keeping = asyncio.create_task(bench.service.keep_leases())
+    await asyncio.sleep(0.2)
+    keeping.cancel()
+    assert bench.books() == books

@@ -1,0 +1,29 @@
+"""The soak, in a short form: what is killed and runs out costs no credit, and gives no answer but a right one."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.records import load
+from benchmarks.soak.__main__ import main
+
+FAULTS = ("insta_depth_stream killed", "Triton restarted", "gateway killed", "database locked", "disk full")
+
+
+@pytest.mark.long
+def test_killed_processes_and_full_disks_cost_no_credit(
+    miniature_repository: Path, miniature_checkpoint: Path, tmp_path: Path
+) -> None:
+    where = ["--repository", str(miniature_repository), "--pictures", str(miniature_checkpoint / "pictures")]
+    main([*where, "--minutes", "0.4", "--output", str(tmp_path), "--faults", *FAULTS])
+    *faults, _, end = load(tmp_path / "records.jsonl")
+    assert len(faults) == len(FAULTS)
+    assert not any(record.error for record in faults)
+    assert all(float(record.measured["next_picture_s"]) < 120 for record in faults)
+    assert {name: end.measured[name] for name in ("credits_missing", "credits_held", "mistakes_accepted")} == {
+        "credits_missing": 0,
+        "credits_held": 0,
+        "mistakes_accepted": 0,
+    }
+    assert end.measured["other_failures"] == ""
+    assert float(end.measured["pictures"]) > 20
