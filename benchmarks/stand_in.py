@@ -36,7 +36,7 @@ class StandIn(service_pb2_grpc.GRPCInferenceServiceServicer):
         self._answer = [*progress, last]
 
     def ServerReady(self, request: object, context: object) -> service_pb2.ServerReadyResponse:  # noqa: N802
-        """Yes."""
+        """Answer that the server is ready."""
         return service_pb2.ServerReadyResponse(ready=True)
 
     def ServerMetadata(self, request: object, context: object) -> service_pb2.ServerMetadataResponse:  # noqa: N802
@@ -44,7 +44,7 @@ class StandIn(service_pb2_grpc.GRPCInferenceServiceServicer):
         return service_pb2.ServerMetadataResponse(name="triton", version="0")
 
     def ModelReady(self, request: object, context: object) -> service_pb2.ModelReadyResponse:  # noqa: N802
-        """Yes, every model."""
+        """Answer that every model is ready."""
         return service_pb2.ModelReadyResponse(ready=True)
 
     def ModelStreamInfer(  # noqa: N802

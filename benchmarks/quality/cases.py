@@ -79,9 +79,9 @@ class _FirstOnly(np.random.Generator):
         super().__init__(np.random.PCG64(0))
 
     def integers(self, *_: object, **__: object) -> int:  # type: ignore[override]
-        """Return 0."""
+        """Return the first index."""
         return 0
 
     def random(self, *_: object, **__: object) -> float:  # type: ignore[override]
-        """Return 1."""
+        """Return what leaves every detail out."""
         return 1.0

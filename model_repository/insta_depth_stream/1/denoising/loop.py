@@ -77,7 +77,7 @@ class Denoising:
 
     @property
     def predicted_original(self) -> torch.Tensor:
-        """(C, h, w) float32: the latents that the last step foresees at the end of the way."""
+        """(C, h, w) float32: the clean latents that the last step predicts."""
         return self._trajectory.predicted_original[0]
 
     def rows(self) -> dict[str, torch.Tensor]:
@@ -115,7 +115,7 @@ def denoise(
 
 
 def preview(denoising: Denoising, manifest: Manifest) -> np.ndarray:
-    """Return the picture that the last step foresees, one pixel a latent cell: (h, w, 3) uint8 RGB."""
+    """Return the picture that the last step predicts, one pixel a latent cell: (h, w, 3) uint8 RGB."""
     weight, bias = (np.array(part) for part in (manifest.latents.preview_weight, manifest.latents.preview_bias))
     colours = np.einsum("rc,chw->hwr", weight, denoising.predicted_original.cpu().numpy()) + bias
     return (colours.clip(0, 1) * 255).round().astype(np.uint8)
