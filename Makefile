@@ -37,7 +37,7 @@ test-long: build/.miniature-exported  ## run those that take long: whole exports
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m long
 
 test-unit: $(READY)  ## run the tests that need no server and no export, without the slow ones
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/unit tests/contract -m "not slow and not exported and not long"
+	$(PY) -m pytest -p no:schemathesis -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/unit tests/contract -m "not slow and not exported and not long"
 
 check: $(READY)  ## lint and types; changes nothing
 	$(PY) -m ruff check .
@@ -55,7 +55,7 @@ serve: build/.miniature-exported  ## serve REPOSITORY=build/<name> on 127.0.0.1 
 gateway: $(READY)  ## start the documented HTTP API on 127.0.0.1:8080, in front of the Triton of `make serve`
 	$(PY) -m insta_depth gateway
 
-bench: build/.miniature-exported  ## measure: batching, latency under load, side by side with PyTorch, the cost of orchestration and of the gateway
+bench: build/.miniature-exported  ## measure: side by side with PyTorch, under load, start, memory, scaling; about 45 minutes
 	$(PY) -m benchmarks all --repository build/miniature
 
 soak: build/.miniature-exported  ## half an hour of mixed load, while every process is killed and resources run out

@@ -1,4 +1,4 @@
-"""``python -m benchmarks [batching|overhead|gateway|all|quality]``: measure, keep every record, write one report."""
+"""``python -m benchmarks all``, or one of its parts: measure, keep every record, write one report."""
 
 import argparse
 import os
@@ -10,14 +10,15 @@ from rich.console import Console
 
 from deploy.local.errors import LocalTritonError
 
-from . import harness, records, report, rows, wide_checkpoint
+from . import harness, publish, records, report, rows, wide_checkpoint
 from .conditions import conditions
 from .options import Options
 from .quality import command as quality
 from .records import Record
 
 _BENCHMARKS = list(dict.fromkeys(row.benchmark for row in rows.ROWS))
-_RECORDS, _REPORT = "records.jsonl", "report.md"
+_ON_WIDE = ("overhead", "load", "side-by-side", "size")
+_RECORDS = "records.jsonl"
 
 
 def main() -> int:
@@ -25,7 +26,10 @@ def main() -> int:
     parsed = _parse()
     if parsed.command == "quality":
         return _quality(parsed)
-    options = Options(parsed.repository, parsed.pictures, parsed.wide_repository, parsed.repeats)
+    if parsed.command == "publish":
+        publish.publish(parsed.records, parsed.docs, parsed.readme)
+        return 0
+    options = Options(parsed.repository, parsed.pictures, parsed.wide_repository, parsed.repeats, parsed.checkpoint)
     if parsed.command == "row":
         harness.measure_here(rows.named(parsed.benchmark, parsed.name), options)
         return 0
@@ -42,9 +46,11 @@ def _quality(parsed: argparse.Namespace) -> int:
 
 def _parse() -> argparse.Namespace:
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--repository", type=Path, default=Path("build/miniature"), help="for batching and gateway")
     shared.add_argument(
-        "--wide-repository", type=Path, default=Path("build/wide"), help="for overhead; made if missing"
+        "--repository", type=Path, default=Path("build/miniature"), help="the miniature's (%(default)s)"
+    )
+    shared.add_argument(
+        "--wide-repository", type=Path, default=Path("build/wide"), help="one with longer steps; made if missing"
     )
     shared.add_argument("--checkpoint", type=Path, default=Path("miniature/weights"), help="the miniature's")
     shared.add_argument("--pictures", type=Path, help="with face.png and pose.png (CHECKPOINT/pictures)")
@@ -58,8 +64,14 @@ def _parse() -> argparse.Namespace:
     one.add_argument("benchmark", choices=_BENCHMARKS)
     one.add_argument("name")
     quality.add_arguments(commands.add_parser("quality", help="how right the miniature's pictures are"))
+    published = commands.add_parser(
+        "publish", help="write the last records, their report and figures into the documents"
+    )
+    published.add_argument("--records", type=Path, default=Path("build/benchmarks") / _RECORDS, help="(%(default)s)")
+    published.add_argument("--docs", type=Path, default=Path("docs"), help="(%(default)s)")
+    published.add_argument("--readme", type=Path, default=Path("README.md"), help="(%(default)s)")
     parsed = parser.parse_args()
-    if parsed.command != "quality":
+    if parsed.command not in ("quality", "publish"):
         parsed.pictures = parsed.pictures or parsed.checkpoint / "pictures"
     return parsed
 
@@ -67,19 +79,25 @@ def _parse() -> argparse.Namespace:
 def _run(parsed: argparse.Namespace, options: Options) -> int:
     console = Console()
     chosen = [row for row in rows.ROWS if parsed.command in (row.benchmark, "all")]
-    if any(row.benchmark in ("overhead", "load") for row in chosen):
+    if any(row.benchmark in _ON_WIDE for row in chosen):
         with console.status("making the wide checkpoint"):
-            wide_checkpoint.prepare(parsed.checkpoint, options.wide_repository)
+            wide_checkpoint.prepare(parsed.checkpoint, options.wide_checkpoint, options.wide_repository)
     found: list[Record] = []
-    for row in chosen:
-        with console.status(f"{row.benchmark}: {row.name}"):
-            found.append(harness.run(row, _arguments(options), conditions()))
+    for number, row in enumerate(chosen, start=1):
+        found.append(_measure(row, options, f"{number} of {len(chosen)} · {row.benchmark}: {row.name}", console))
         records.append(parsed.output / _RECORDS, found[-1])
     for table in report.tables(found):
         console.print(table)
-    (parsed.output / _REPORT).write_text(report.markdown(found), encoding="utf-8")
-    console.print(f"Report and records are in {os.path.relpath(parsed.output)}", highlight=False)
-    return 0 if all(record.is_met for record in found) else 1
+    report.write(parsed.output, found)
+    console.print(f"Report, plots and records are in {os.path.relpath(parsed.output)}", highlight=False)
+    return 1 if any(record.error or record.is_met is False for record in found) else 0
+
+
+def _measure(row: rows.Row, options: Options, title: str, console: Console) -> Record:
+    with console.status(title) as status:
+        record = harness.run(row, _arguments(options), conditions(), lambda doing: status.update(f"{title} · {doing}"))
+    console.print(f"{title}: {record.error or f'{record.took_s:g} s'}", highlight=False, markup=False)
+    return record
 
 
 def _arguments(options: Options) -> list[str]:
@@ -87,6 +105,7 @@ def _arguments(options: Options) -> list[str]:
         "--repository": options.repository,
         "--pictures": options.pictures,
         "--wide-repository": options.wide_repository,
+        "--checkpoint": options.checkpoint,
     }
     return [part for flag, path in paths.items() for part in (flag, str(path))] + ["--repeats", str(options.repeats)]
 

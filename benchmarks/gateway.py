@@ -8,13 +8,10 @@ import base64
 import http.client
 import json
 import os
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -27,6 +24,7 @@ from deploy.local import ON_FREE_PORTS, LocalTriton
 
 from . import stand_in
 from .options import Options
+from .python_server import free_port, python_server
 from .records import Measured
 
 Request = dict[str, Any]
@@ -35,7 +33,7 @@ Request = dict[str, Any]
 _PATH = "/v1/insta-depth"
 _PREFIX = "INSTA_DEPTH_GATEWAY_"
 _CREDITS = Decimal(1_000_000)
-_START_TIMEOUT_S, _TIMEOUT_S = 120.0, 600.0
+_TIMEOUT_S = 600.0
 _WARM_UP = 3
 _BOUNDARY = "the-benchmark's-own-boundary"
 _PICTURES = ("face_image", "pose_image")
@@ -131,22 +129,19 @@ def answering_at_once(options: Options) -> Iterator[Served]:
 
 @contextmanager
 def gateway(triton_url: str) -> Iterator[tuple[int, str]]:
-    """Yield the port of a gateway in front of ``triton_url``, and a key's secret."""
-    with tempfile.TemporaryDirectory() as name, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port, folder = probe.getsockname()[1], Path(name)
-        probe.close()
-        database_url = f"sqlite:///{folder / 'accounts.db'}"
+    """Yield the port of a gateway in front of ``triton_url``, and a key's secret.
+
+    It has its defaults, whatever this process's environment has.
+    """
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        database_url = f"sqlite:///{Path(folder) / 'accounts.db'}"
         key = _make_key(database_url)
-        with (
-            (folder / "log").open("w+", encoding="utf-8") as log,
-            _started(port, triton_url, database_url, log) as process,
-        ):
-            try:
-                _await_ready(process, port, folder / "log")
-                yield port, key
-            finally:
-                process.terminate()
+        own = {"PORT": str(port), "TRITON_URL": triton_url, "DATABASE_URL": database_url}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
+        environment = inherited | {_PREFIX + name: value for name, value in own.items()}
+        with python_server(["-m", "insta_depth", "gateway"], port, "/readyz", environment):
+            yield port, key
 
 
 def _make_key(database_url: str) -> str:
@@ -157,27 +152,6 @@ def _make_key(database_url: str) -> str:
     _, secret = Ledger(engine).create_key("benchmark", _CREDITS)
     engine.dispose()
     return secret
-
-
-def _started(port: int, triton_url: str, database_url: str, log: Any) -> "subprocess.Popen[bytes]":
-    """Start it with its defaults, whatever this process's environment has."""
-    own = {"PORT": str(port), "TRITON_URL": triton_url, "DATABASE_URL": database_url}
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
-    environment = inherited | {_PREFIX + name: value for name, value in own.items()}
-    return subprocess.Popen([sys.executable, "-m", "insta_depth", "gateway"], env=environment, stdout=log, stderr=log)
-
-
-def _await_ready(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    give_up = time.monotonic() + _START_TIMEOUT_S
-    while process.poll() is None and time.monotonic() < give_up:
-        with suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == http.HTTPStatus.OK:
-                return
-        time.sleep(0.1)
-    said = log.read_text(encoding="utf-8").strip().splitlines()
-    raise RuntimeError(f"the gateway did not get ready: {said[-1] if said else process.poll()}")
 
 
 # Ways of asking it

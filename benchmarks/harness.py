@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .options import Options
+from .progress import PREFIX as PROGRESS
 from .records import Measured, Record, record_of
 from .rows import Row
 
@@ -14,23 +16,41 @@ _MODULE = ["-m", "benchmarks"]
 _RESULT = "measured: "
 
 
-def run(row: Row, arguments: Sequence[str], conditions: dict[str, Any]) -> Record:
-    """Measure ``row`` in a child; ``arguments`` are the command line's options for it."""
+def run(
+    row: Row,
+    arguments: Sequence[str],
+    conditions: dict[str, Any],
+    on_progress: Callable[[str], object] = lambda doing: None,
+) -> Record:
+    """Measure ``row`` in a child; ``arguments`` are the command line's options for it.
+
+    ``on_progress`` is called with what the child says it is doing.
+    """
     command = [sys.executable, *_MODULE, "row", row.benchmark, row.name, *arguments]
-
-    def measure() -> tuple[Measured, str]:
-        return _read(subprocess.run(command, capture_output=True, text=True, encoding="utf-8"))
-
-    return record_of(row.benchmark, row.name, measure, conditions, row.target)
+    return record_of(row.benchmark, row.name, lambda: _child(command, on_progress), conditions, row.target)
 
 
-def _read(child: subprocess.CompletedProcess[str]) -> tuple[Measured, str]:
-    """What the child measured, or the last line of what it said."""
-    results = [line for line in child.stdout.splitlines() if line.startswith(_RESULT)]
-    if child.returncode == 0 and results:
+def _child(command: Sequence[str], on_progress: Callable[[str], object]) -> tuple[Measured, str]:
+    """Return what the child measured, or the last line of what it said."""
+    said: list[str] = []
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8") as child,
+    ):
+        assert child.stdout is not None
+        for line in child.stdout:
+            if line.startswith(PROGRESS):
+                on_progress(line.removeprefix(PROGRESS).strip())
+            else:
+                said.append(line)
+        status = child.wait()
+        errors.seek(0)
+        complaints = errors.read().splitlines()
+    results = [line for line in said if line.startswith(_RESULT)]
+    if status == 0 and results:
         return json.loads(results[-1].removeprefix(_RESULT)), ""
-    said = [line for line in (child.stderr + child.stdout).splitlines() if line.strip()]
-    return {}, said[-1].strip() if said else f"exit status {child.returncode}"
+    lines = [line for line in complaints + said if line.strip()]
+    return {}, lines[-1].strip() if lines else f"exit status {status}"
 
 
 def measure_here(row: Row, options: Options) -> None:

@@ -19,6 +19,7 @@ from export.in_process import generate, import_models_of, make_pipeline
 
 from .options import Options
 from .records import Measured
+from .wide_checkpoint import SMALL_PX
 
 _TIMEOUT_S = 1800.0
 
@@ -43,6 +44,7 @@ def measure(options: Options, steps: int, guidance_scale: float) -> Measured:
         "num_inference_steps": steps,
         "guidance_scale": guidance_scale,
         "seed": 1,
+        "max_side": SMALL_PX,
         "output_format": "png",
     }
     with (

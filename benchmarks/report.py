@@ -1,11 +1,15 @@
-"""One report of any rows: a table for the terminal, and the same in Markdown."""
+"""One report of any rows: a table for the terminal, and the same in Markdown with plots."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 
 from rich.table import Table
 
+from . import plots
 from .records import Record
+
+_VERDICTS = {True: "met", False: "missed", None: ""}
 
 
 def tables(records: Sequence[Record]) -> list[Table]:
@@ -21,9 +25,16 @@ def tables(records: Sequence[Record]) -> list[Table]:
     return made
 
 
-def markdown(records: Sequence[Record]) -> str:
-    """The same tables and the conditions, as a page."""
+def write(folder: Path, records: Sequence[Record]) -> None:
+    """Write ``report.md`` and its plots."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.md").write_text(markdown(records, plots.draw(records, folder)), encoding="utf-8")
+
+
+def markdown(records: Sequence[Record], pictures: Mapping[str, Path] | None = None) -> str:
+    """The same tables and the conditions, as a page; ``pictures``: files in its folder by their titles."""
     parts = ["# Benchmarks", _conditions(records[-1])]
+    parts += [f"![{title}]({path.name})" for title, path in (pictures or {}).items()]
     for benchmark, group in groupby(records, key=lambda record: record.benchmark):
         rows = list(group)
         columns = _columns(rows)
@@ -46,7 +57,7 @@ def _names(records: Sequence[Record]) -> list[str]:
 
 def _cells(record: Record, records: Sequence[Record]) -> list[str]:
     values = [_shown(record.measured.get(name, "")) for name in _names(records)]
-    verdict = f"failed: {record.error}" if record.error else "met" if record.is_met else "missed"
+    verdict = f"failed: {record.error}" if record.error else _VERDICTS[record.is_met]
     return [record.row, record.target, verdict, *values, f"{record.took_s:g} s"]
 
 

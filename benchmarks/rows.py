@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from . import batching, gateway, load, overhead, side_by_side
+from . import batching, gateway, latency, load, overhead, plain_server, scaling, side_by_side, start
 from .batching import Load
 from .options import Options
 from .records import Measured, Target
@@ -13,6 +13,7 @@ _SHARED_STEPS = Target("rows_share", at_least=0.85)
 _CHEAP_ORCHESTRATION = Target("loop_ratio", at_most=1.10)
 _SHORTER_WAITS = Target("mean_ratio", at_most=0.65)
 _FASTER_THAN_EAGER = Target("service_to_eager", at_most=0.7)
+_FASTER_THAN_PLAIN = Target("mean_ratio", at_most=0.7)
 _CHEAP_GATEWAY = Target("added_median_ms", at_most=5)
 
 
@@ -23,7 +24,7 @@ class Row:
     benchmark: str
     name: str
     measure: Callable[[Options], Measured]
-    target: Target
+    target: Target | None = None
 
 
 def _alike(count: int, **attributes: float) -> list[dict[str, float]]:
@@ -69,6 +70,26 @@ ROWS = (
         partial(load.measure, load=0.8, requests=40, rounds=1, is_wide=True),
         _SHORTER_WAITS,
     ),
+    *(
+        Row(
+            "plain-server",
+            f"{load:.0%} of capacity, guidance 3, 4 to 50 steps".replace("%", " %"),
+            partial(plain_server.measure, load=load, requests=60),
+            _FASTER_THAN_PLAIN,
+        )
+        for load in (0.5, 0.8, 1.0, 1.2)
+    ),
+    Row(
+        "latency",
+        "100 requests, one after the other, guidance 3, 10 steps",
+        partial(latency.measure, steps=10, requests=100),
+    ),
+    Row("start", "this service and the plain server", start.measure),
+    Row(
+        "size", "1 request, guidance 3, 4 steps", partial(scaling.by_size, sides_px=(128, 192, 256, 320, 384), steps=4)
+    ),
+    Row("steps", "1 request, guidance 3", partial(scaling.by_steps, counts=(4, 10, 20, 50, 100))),
+    Row("concurrency", "guidance 3, 10 steps", partial(scaling.by_concurrency, counts=(1, 2, 4, 8, 16), steps=10)),
     Row(
         "overhead",
         "1 request, guidance 3, 10 steps",
@@ -79,6 +100,12 @@ ROWS = (
         "side-by-side",
         "1 request, guidance 3, 10 steps",
         partial(side_by_side.measure, steps=10),
+        _FASTER_THAN_EAGER,
+    ),
+    Row(
+        "side-by-side",
+        "1 request, guidance 3, 4 steps of a second",
+        partial(side_by_side.measure, steps=4, is_wide=True),
         _FASTER_THAN_EAGER,
     ),
     *(

@@ -15,6 +15,7 @@ from rich.console import Console
 from .. import records, report
 from ..conditions import conditions
 from ..records import Measured, Record, Target, record_of
+from . import databases, shared_memory
 from .callers import GONE, PICTURE, REFUSED, Callers
 from .faults import Fault, NotHere, faults
 from .system import LEASE_S, System
@@ -31,12 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--repository", type=Path, default=Path("build/miniature"))
     parser.add_argument("--pictures", type=Path, default=Path("miniature/weights/pictures"))
+    parser.add_argument("--database", choices=databases.NAMES, default="sqlite", help="of the accounts (%(default)s)")
     parser.add_argument("--minutes", type=float, default=30, help="(%(default)s); at least what the faults take")
     parser.add_argument("--faults", nargs="*", help="only those whose name contains one of these words")
     parser.add_argument("--output", type=Path, default=Path("build/soak"), help="for records and report")
     parsed = parser.parse_args(arguments)
     console = Console()
-    with tempfile.TemporaryDirectory() as folder, System(parsed.repository, Path(folder)) as system:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        databases.open_database(parsed.database, Path(folder)) as database,
+        System(parsed.repository, Path(folder), database) as system,
+    ):
         found = list(soak(system, parsed, console))
     for record in found:
         records.append(parsed.output / "records.jsonl", record)
@@ -152,4 +158,5 @@ def _end_record(system: System, callers: Callers) -> Record:
 
 
 if __name__ == "__main__":
+    shared_memory.enter_own([sys.executable, "-m", "benchmarks.soak", *sys.argv[1:]])
     sys.exit(main())

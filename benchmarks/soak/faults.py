@@ -1,11 +1,9 @@
 """What goes wrong, one after the other; each returns once it is done, and what had to be restarted has been."""
 
-import contextlib
 import os
 import resource
 import shutil
 import signal
-import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,12 +55,10 @@ def kill_gateway(system: System) -> None:
     system.start_gateway()
 
 
-def lock_database(system: System) -> None:
-    """Let nobody else write the accounts for a while, as if the database had gone away."""
-    with contextlib.closing(sqlite3.connect(system.database, timeout=30, isolation_level=None)) as connection:
-        connection.execute("BEGIN EXCLUSIVE")
+def take_database_away(system: System) -> None:
+    """Let nobody use the accounts for a while."""
+    with system.database.away():
         time.sleep(_HOLDS_S)
-        connection.execute("ROLLBACK")
 
 
 def fill_disk(system: System) -> None:
@@ -95,7 +91,7 @@ def faults(system: System) -> list[Fault]:
         Fault("tritonserver killed", kill_server),
         Fault("Triton restarted", restart_server),
         Fault("gateway killed", kill_gateway),
-        Fault("database locked", lock_database),
+        Fault("database away", take_database_away),
         Fault("gateway's disk full", fill_disk),
         Fault("shared memory full", fill_shared_memory),
     ]

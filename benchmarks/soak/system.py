@@ -2,12 +2,11 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,9 @@ import requests
 from insta_depth_gateway.accounts import Ledger, connect, migrate
 
 from deploy.local import ON_FREE_PORTS, LocalTriton
+
+from ..python_server import free_port
+from .databases import Database
 
 LEASE_S = 10
 _CREDITS = Decimal(1_000_000)
@@ -28,12 +30,11 @@ _PREFIX = "INSTA_DEPTH_GATEWAY_"
 class System:
     """Everything that serves, from entering the ``with`` block to leaving it."""
 
-    def __init__(self, repository: Path, folder: Path) -> None:
+    def __init__(self, repository: Path, folder: Path, database: Database) -> None:
         self.triton = LocalTriton(repository, ON_FREE_PORTS)
         self.folder = folder
-        self.database = folder / "accounts.db"
-        with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-            self._port = listener.getsockname()[1]
+        self.database = database
+        self._port = free_port()
         self._gateway: subprocess.Popen[bytes] | None = None
         with self.ledger() as ledger:
             _, self.secret = ledger.create_key(_KEY_NAME, _CREDITS)
@@ -61,7 +62,7 @@ class System:
         own = {
             "PORT": str(self._port),
             "TRITON_URL": self.triton.grpc_url,
-            "DATABASE_URL": f"sqlite:///{self.database}",
+            "DATABASE_URL": self.database.url,
             "LEASE_S": str(LEASE_S),
             "PAGE": "0",
         }
@@ -97,7 +98,7 @@ class System:
     @contextmanager
     def ledger(self) -> Iterator[Ledger]:
         """The accounts, beside the gateway's own connection."""
-        engine = connect(f"sqlite:///{self.database}")
+        engine = connect(self.database.url)
         migrate(engine)
         ledger = Ledger(engine)
         try:

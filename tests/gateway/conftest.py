@@ -12,9 +12,9 @@ from insta_depth_gateway.accounts import connect, migrate
 from PIL import Image
 from sqlalchemy import Engine
 
+from benchmarks.soak.postgres import create_database, find_programs, running_server
 from deploy.local.server import LocalTriton
 from tests.gateway.live import LiveGateway, make_key
-from tests.gateway.postgres import create_database, find_programs, running_server
 
 
 @pytest.fixture(scope="session")
@@ -23,8 +23,8 @@ def postgresql_url() -> Iterator[str]:
     programs = find_programs()
     if programs is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    with running_server(programs) as url:
-        yield url
+    with running_server(programs) as server:
+        yield server.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

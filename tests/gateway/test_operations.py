@@ -10,8 +10,8 @@ import psutil
 import pytest
 import requests
 
+from benchmarks.soak.postgres import closed_database, create_database
 from tests.gateway.live import LiveGateway, free_port, make_key
-from tests.gateway.postgres import closed_database, create_database
 from tests.watching import metric, wait_until
 
 PATH = "/v1/insta-depth"

@@ -42,6 +42,14 @@ def test_a_missed_target_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert record.is_met is False
 
 
+def test_what_a_child_is_doing_is_passed_on_and_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "from benchmarks.progress import tell; tell('half'); print('measured: {\"rows_share\": 0.9}'); tell('all')"
+    doing: list[str] = []
+    record = harness.run(row_that(monkeypatch, script), [], {}, doing.append)
+    assert doing == ["half", "all"]
+    assert record.is_met is True
+
+
 @pytest.mark.parametrize("script", ["raise RuntimeError('no server')", "import os; print('no server'); os._exit(3)"])
 def test_a_child_that_fails_is_recorded_with_its_reason(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     record = harness.run(row_that(monkeypatch, script), [], {})
@@ -84,6 +92,20 @@ def test_the_report_holds_conditions_and_every_row() -> None:
     assert table[2] == "| 8 requests | rows_share ≥ 0.85 | met | 0.9877 | 12 | 12.3 s |"
     assert "failed: no server" in table[3]
     assert len({line.count("|") for line in table}) == 1
+
+
+def test_a_row_without_a_target_has_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = dataclasses.replace(row_that(monkeypatch, "print('measured: {\"rows_share\": 0.9}')"), target=None)
+    record = harness.run(row, [], {"cores": 2})
+    assert record.is_met is None
+    assert "| any |  |  | 0.9 |" in report.markdown([record])
+
+
+def test_plots_are_beside_the_report_and_in_it(tmp_path: Path) -> None:
+    measured: records.Measured = {"eager_s": 2.0, "engines_s": 1.0, "service_s": 1.0}
+    report.write(tmp_path / "new", [dataclasses.replace(RECORD, benchmark="side-by-side", measured=measured)])
+    assert "](side-by-side.png)" in (tmp_path / "new" / "report.md").read_text(encoding="utf-8")
+    assert (tmp_path / "new" / "side-by-side.png").stat().st_size > 1000
 
 
 def test_there_is_a_table_a_benchmark() -> None:

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageChops
 
 from benchmarks.options import Options
-from benchmarks.side_by_side import in_turns, request_of, summary
+from benchmarks.side_by_side import in_turns, summary
+from benchmarks.sides import request_of
 
 ROOT = Path(__file__).parents[3]
 OPTIONS = Options(ROOT, ROOT / "miniature" / "weights" / "pictures", ROOT)

@@ -6,13 +6,14 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import create_engine, make_url, text
 
-from tests.gateway.live import free_port
+from ..python_server import free_port
 
 _USER = "postgres"
 
@@ -29,22 +30,52 @@ def _version(folder: Path) -> float:
     return float(folder.parent.name)
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server on 127.0.0.1 with everything of its own in ``folder``."""
+
+    programs: Path
+    folder: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        """The address of a database that is always there."""
+        return f"postgresql://{_USER}@127.0.0.1:{self.port}/postgres"
+
+    def make(self) -> None:
+        """Write the files of an empty server."""
+        data = self.folder / "data"
+        _call(self.folder, self.programs / "initdb", "-D", data, "-U", _USER, "-A", "trust", "-E", "UTF8", "--no-sync")
+        (data / "postgresql.auto.conf").write_text(_settings(self.folder, self.port))
+
+    def start(self) -> None:
+        """Start it and wait until it can be connected to."""
+        self._control("-l", self.folder / "log", "-t", "60", "start")
+
+    def stop(self) -> None:
+        """End it as a failing machine would: nothing is finished."""
+        self._control("-m", "immediate", "stop")
+
+    def _control(self, *arguments: str | Path) -> None:
+        _call(self.folder, self.programs / "pg_ctl", "-D", self.folder / "data", "-w", *arguments)
+
+
 @contextmanager
-def running_server(programs: Path) -> Iterator[str]:
-    """Yield the URL of a fresh server on 127.0.0.1, gone afterwards."""
-    # Not in pytest's folders: those let nobody but their owner in, and the server may not run as root.
+def running_server(programs: Path) -> Iterator[Server]:
+    """Yield a fresh server, gone afterwards."""
+    # In a folder that its user may enter: the server may not run as root.
     folder = Path(tempfile.mkdtemp(prefix="insta-depth-postgresql-"))
     if os.geteuid() == 0:
         shutil.chown(folder, _USER)
-    data, port = folder / "data", free_port()
+    server = Server(programs, folder, free_port())
     try:
-        _call(folder, programs / "initdb", "-D", data, "-U", _USER, "-A", "trust", "-E", "UTF8", "--no-sync")
-        (data / "postgresql.auto.conf").write_text(_settings(folder, port))
-        _call(folder, programs / "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-t", "60", "start")
+        server.make()
+        server.start()
         try:
-            yield f"postgresql://{_USER}@127.0.0.1:{port}/postgres"
+            yield server
         finally:
-            _call(folder, programs / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+            server.stop()
     finally:
         shutil.rmtree(folder)
 
