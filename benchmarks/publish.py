@@ -43,8 +43,8 @@ def _waits(found: Found) -> str:
     short, long = found("load")
     return (
         f"{long['mean_ratio']:.2f} with steps of 200 ms (p95 × {long['p95_ratio']:.2f}), "
-        f"{short['mean_ratio']:.2f} with the miniature's of 38 ms (p95 × {short['p95_ratio']:.2f}), "
-        "a third of which is the same for any rows (target ≤ 0.65)"
+        f"{short['mean_ratio']:.2f} with the miniature's shorter ones (p95 × {short['p95_ratio']:.2f}), "
+        "a third of each the same for any rows (target ≤ 0.65)"
     )
 
 
@@ -114,7 +114,7 @@ LINES = (
         "load",
     ),
     Line(
-        "mean latency ÷ a plain server's (PyTorch eager behind FastAPI, one request after the other), same arrivals, by load",
+        "mean latency ÷ a plain server's (PyTorch eager behind FastAPI, one at a time), same arrivals, by load",
         _against_plain,
         "plain-server",
     ),
@@ -127,7 +127,7 @@ LINES = (
     Line("the loop through Triton ÷ the same engines in one process, one request, steps ≥ 200 ms", _loop, "overhead"),
     Line("100 requests one after the other: slow ones ÷ the median", _alone, "latency"),
     Line("from starting to the first picture; memory then; each × the plain server's", _start, "start"),
-    Line("pictures a second of 16 callers ÷ of one", _concurrency, "concurrency"),
+    Line("pictures a second of eight callers ÷ of one", _concurrency, "concurrency"),
     Line("what the gateway adds to an answer, over the client's direct one, at the median", _gateway, "gateway"),
 )
 
