@@ -46,6 +46,23 @@ VAE: dict[str, Any] = {
     "scaling_factor": 0.13025,
     "force_upcast": True,
 }
+# depth-anything/Depth-Anything-V2-Small-hf
+DEPTH_ANYTHING_SMALL: dict[str, Any] = {
+    "backbone_config": {
+        "model_type": "dinov2",
+        "hidden_size": 384,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 6,
+        "image_size": 518,
+        "patch_size": 14,
+        "out_indices": [3, 6, 9, 12],
+        "reshape_hidden_states": False,
+    },
+    "reassemble_hidden_size": 384,
+    "neck_hidden_sizes": [48, 96, 192, 384],
+    "fusion_hidden_size": 64,
+    "head_hidden_size": 32,
+}
 _OTHER_CONFIGS = {
     "base/vae": VAE,
     "base/text_encoder": {"hidden_size": 768, "projection_dim": 768, "max_position_embeddings": 77},

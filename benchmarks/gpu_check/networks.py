@@ -1,4 +1,4 @@
-"""The step's networks and the VAE's decoder with random weights, made on the device: there is no checkpoint."""
+"""The step's networks and those that run once, with random weights made on the device: there is no checkpoint."""
 
 import zlib
 from collections.abc import Callable, Mapping
@@ -7,12 +7,14 @@ from functools import partial
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch import nn
+from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
 
 from export.controlnets import CONTROLNETS, ControlNet
 from export.engines import Engine, engine_table, step_engine_names
 from export.facts import DepthInput, Facts, Residual, reads_text, unet_residuals
 from export.networks.builders import join_in_one_type
 from export.networks.controlnet import controlnet_module
+from export.networks.depth_estimator import DepthEstimator
 from export.networks.face_attention import add_face_attention
 from export.networks.unet import UNet
 from export.networks.vae_decoder import VaeDecoder
@@ -21,11 +23,14 @@ from .options import Options
 from .sizes import Config
 
 VAE_FACTOR, FACE_TOKENS, TIME_IDS = 8, 16, 6
-VAE_DECODER = "vae_decoder"
+VAE_DECODER, DEPTH_ESTIMATOR = "vae_decoder", "depth_estimator"
+_ONCE = (VAE_DECODER, DEPTH_ESTIMATOR)
+_ONES = ("weight", "lambda1")
+"""Endings of the names of what scales: norms, and the layer scale of DINOv2."""
 
 
 def build(name: str, options: Options, dtype: torch.dtype | None = None) -> nn.Module:
-    """Return network ``name``, of the step or ``vae_decoder``, on the device.
+    """Return network ``name``, of the step, ``vae_decoder`` or ``depth_estimator``, on the device.
 
     ``dtype``: by default the precision's.
     The weights depend on the names of the parameters alone and are always rounded to the precision, so that a
@@ -54,7 +59,7 @@ def _fill(module: nn.Module, rounded_to: torch.dtype) -> None:
         buffer.fill_(1.0)
     for name, parameter in module.named_parameters():
         if parameter.ndim == 1:
-            parameter.fill_(float(name.endswith("weight")))
+            parameter.fill_(float(name.endswith(_ONES)))
             continue
         generator = torch.Generator(parameter.device).manual_seed(zlib.crc32(name.encode()))
         drawn = torch.randn(parameter.shape, generator=generator, device=parameter.device)
@@ -86,10 +91,15 @@ def _vae_decoder(options: Options) -> nn.Module:
     return VaeDecoder(AutoencoderKL(**options.networks.vae))
 
 
+def _depth_estimator(options: Options) -> nn.Module:
+    return DepthEstimator(DepthAnythingForDepthEstimation(DepthAnythingConfig(**options.networks.depth_estimator)))
+
+
 _BUILDERS: Mapping[str, Callable[[Options], nn.Module]] = {
     **{net.engine: partial(_controlnet, net) for net in CONTROLNETS},
     "unet": _unet,
     VAE_DECODER: _vae_decoder,
+    DEPTH_ESTIMATOR: _depth_estimator,
 }
 
 
@@ -122,8 +132,8 @@ def engines(options: Options) -> dict[str, Engine]:
 
 
 def sizes_of(engine: Engine, options: Options) -> dict[str, int]:
-    """The step's sizes by symbol; the VAE decodes one row at a time."""
-    return {**options.networks.step, **({"rows": 1} if engine.name == VAE_DECODER else {})}
+    """The step's sizes by symbol; what runs once has one row."""
+    return {**options.networks.step, **({"rows": 1} if engine.name in _ONCE else {})}
 
 
 def _facts(options: Options) -> Facts:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..sdxl_checkpoint import CONTROLNET, CONTROLNET_SMALL, UNET, VAE
+from ..sdxl_checkpoint import CONTROLNET, CONTROLNET_SMALL, DEPTH_ANYTHING_SMALL, UNET, VAE
 
 Config = dict[str, Any]
 DEPTH_NETS = ("full", "small")
@@ -22,6 +22,26 @@ _TINY: Config = {
 _TINY_CONDITION: Config = {"conditioning_embedding_out_channels": [8, 8, 16, 16]}
 _ONE_BLOCK: Config = {"layers_per_block": 1, "transformer_layers_per_block": [1, 1, 1]}
 _NO_LAYERS: Config = {"transformer_layers_per_block": [0, 0, 0]}
+_TINY_DEPTH: Config = {
+    "backbone_config": {
+        "model_type": "dinov2",
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 112,
+        "patch_size": 14,
+        "out_indices": [1, 1, 2, 2],
+        "reshape_hidden_states": False,
+    },
+    "reassemble_hidden_size": 16,
+    "neck_hidden_sizes": [4, 8, 8, 8],
+    "fusion_hidden_size": 8,
+    "head_hidden_size": 4,
+}
+
+
+_UPRIGHT = {"depth_height": 49, "depth_width": 37}
+"""Patches of 14 pixels, as Depth Anything's processor makes of an upright picture of 4:3."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +52,7 @@ class Size:
     identitynet: Config
     depth_nets: Mapping[str, Config]
     vae: Config
+    depth_estimator: Config
     text_widths: tuple[int, int]
     pooled_width: int
     step: Mapping[str, int]
@@ -43,18 +64,20 @@ SIZES: Mapping[str, Size] = {
         identitynet=CONTROLNET,
         depth_nets={"full": CONTROLNET, "small": CONTROLNET_SMALL},
         vae=VAE,
+        depth_estimator=DEPTH_ANYTHING_SMALL,
         text_widths=(768, 1280),
         pooled_width=1280,
-        step={"rows": 2, "height": 16, "width": 16, "tokens": 77},
+        step={"rows": 2, "height": 16, "width": 16, "tokens": 77, **_UPRIGHT},
     ),
     "widths": Size(
         unet=UNET | _ONE_BLOCK,
         identitynet=CONTROLNET | _ONE_BLOCK,
         depth_nets={"full": CONTROLNET | _ONE_BLOCK, "small": CONTROLNET_SMALL},
         vae=VAE | {"layers_per_block": 1},
+        depth_estimator=DEPTH_ANYTHING_SMALL,
         text_widths=(768, 1280),
         pooled_width=1280,
-        step={"rows": 2, "height": 16, "width": 16, "tokens": 77},
+        step={"rows": 2, "height": 16, "width": 16, "tokens": 77, **_UPRIGHT},
     ),
     "tiny": Size(
         unet=UNET | _TINY,
@@ -64,9 +87,10 @@ SIZES: Mapping[str, Size] = {
             "small": CONTROLNET_SMALL | _TINY | _TINY_CONDITION | _NO_LAYERS,
         },
         vae=VAE | {"block_out_channels": [16, 16, 32, 32], "norm_num_groups": 16},
+        depth_estimator=_TINY_DEPTH,
         text_widths=(32, 32),
         pooled_width=32,
-        step={"rows": 2, "height": 2, "width": 2, "tokens": 77},
+        step={"rows": 2, "height": 2, "width": 2, "tokens": 77, "depth_height": 8, "depth_width": 8},
     ),
 }
 """A guided pair at 1024 × 1024 pixels; in tiny at 128 × 128.

@@ -19,12 +19,12 @@ _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "difference": ("difference", lambda value: f"{value:.1e}"),
 }
 NOTES = """\
-÷ eager: time over PyTorch eager's, the VAE's over its fp32's. of the chip: achieved TFLOP/s over the data sheet's \
-dense fp16 peak (TF32's is half of it); of a matmul: over what one large matrix product reached in this run. peak: \
-memory above that of an idle process, CUDA contexts of Triton's stubs included. Triton ms: a step of the denoising \
-loop through Triton less the same engines in one process, where the two ControlNets run one after the other; engines \
-that answer at once show what the loop and Triton take by themselves. difference: largest, to float32 from the same \
-weights, as a share of the largest value."""
+÷ eager: time over PyTorch eager's, the VAE's and the depth estimator's over their fp32's. of the chip: achieved \
+TFLOP/s over the data sheet's dense fp16 peak (TF32's is half of it); of a matmul: over what one large matrix \
+product reached in this run. peak: memory above that of an idle process, CUDA contexts of Triton's stubs included. \
+Triton ms: a step of the denoising loop through Triton less the same engines in one process, where the two \
+ControlNets run one after the other; engines that answer at once show what the loop and Triton take by themselves. \
+difference: largest, to float32 from the same weights, as a share of the largest value."""
 
 
 def rows(records: Sequence[Record]) -> list[list[str]]:

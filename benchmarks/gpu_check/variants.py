@@ -1,4 +1,4 @@
-"""The rows: each loads the step, or the VAE's decoder, in its own way, runs it and says what it found."""
+"""The rows: each loads the step, or a network that runs once, in its own way, runs it and says what it found."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -11,12 +11,12 @@ from .artefacts import difference, make_reference, plan_path, prepare_plans
 from .chips import known_chip, measured_tflops
 from .flops import network_tflop, step_tflop
 from .measuring import GIB, MemoryWatch, spread, synchronize, times_ms
-from .networks import VAE_DECODER, step_engines
+from .networks import DEPTH_ESTIMATOR, VAE_DECODER, step_engines
+from .once import exact, largest_difference, once_inputs, tf32
 from .onnx_network import OnnxNetwork, prepare_sessions
 from .options import NotHere, Options
 from .step import Network, Step, Tensors, ensemble_config, step_inputs
 from .torch_networks import compiled_network, eager_network
-from .vae import exact_picture, picture_difference, tf32, vae_inputs
 
 Measured = dict[str, float | int | str]
 Prepare = Callable[[Options, Iterable[str]], None]
@@ -130,27 +130,45 @@ def _served(options: Options, engines: serving.Kind) -> tuple[Measured, torch.Te
     return {**spread(times), "peak_gib": memory.peak_gib}, noise_pred
 
 
-def _vae(
-    title: str, load: Callable[[Options], Network], prepare: Prepare | None = None, is_tf32_allowed: bool = True
+def _once(
+    name: str,
+    title: str,
+    load: Callable[[Options], Network],
+    prepare: Prepare | None = None,
+    is_tf32_allowed: bool = True,
 ) -> Variant:
+    """A network that runs once a picture; the first row of each is the one in fp32."""
+
     def measure(options: Options) -> Measured:
         tf32(is_tf32_allowed)
-        measured, outputs = _measure(options, lambda: load(options), vae_inputs(options))
-        return measured | {"difference": picture_difference(outputs["image"], exact_picture(options))}
+        measured, outputs = _measure(options, lambda: load(options), once_inputs(name, options))
+        (output,) = outputs.values()
+        return measured | {"difference": largest_difference(output, exact(name, options))}
 
     return Variant(
         title,
         measure,
-        "vae",
-        lambda options: network_tflop(VAE_DECODER, options),
-        prepare=prepare and (lambda options: prepare(options, [VAE_DECODER])),
+        _EXACT_ROW[name],
+        lambda options: network_tflop(name, options),
+        prepare=prepare and (lambda options: prepare(options, [name])),
     )
 
 
-def _torch_vae(title: str, make: Callable[..., Network], dtype: torch.dtype, is_tf32_allowed: bool = True) -> Variant:
-    return _vae(title, lambda options: make(VAE_DECODER, options, dtype), is_tf32_allowed=is_tf32_allowed)
+def _once_in_torch(
+    name: str, title: str, make: Callable[..., Network], dtype: torch.dtype, is_tf32_allowed: bool = True
+) -> Variant:
+    def load(options: Options) -> Network:
+        network = make(name, options, dtype)
+        return lambda inputs: network({key: tensor.to(dtype) for key, tensor in inputs.items()})
+
+    return _once(name, title, load, is_tf32_allowed=is_tf32_allowed)
 
 
+def _once_in_tensorrt(name: str, title: str) -> Variant:
+    return _once(name, title, lambda options: _plan(name, options), prepare_plans)
+
+
+_EXACT_ROW = {VAE_DECODER: "vae", DEPTH_ESTIMATOR: "depth"}
 LIMIT = "limit"
 VARIANTS: Mapping[str, Variant] = {
     "eager": _in_process("PyTorch, eager", _eager),
@@ -162,12 +180,18 @@ VARIANTS: Mapping[str, Variant] = {
     "triton-onnxruntime": _through_triton("Triton, ONNX Runtime", "onnxruntime", prepare_sessions),
     "triton-tensorrt": _through_triton("Triton, TensorRT", "tensorrt", prepare_plans),
     "orchestration": Variant("The loop and Triton alone", _orchestration, "eager", None),
-    "vae": _torch_vae("VAE, PyTorch, fp32", eager_network, torch.float32, is_tf32_allowed=False),
-    "vae-tf32": _torch_vae("VAE, PyTorch, TF32", eager_network, torch.float32),
-    "vae-fp16": _torch_vae("VAE, PyTorch, fp16", eager_network, torch.float16),
-    "vae-tf32-compiled": _torch_vae("VAE, PyTorch compiled, TF32", compiled_network, torch.float32),
-    "vae-fp16-compiled": _torch_vae("VAE, PyTorch compiled, fp16", compiled_network, torch.float16),
-    "vae-tensorrt": _vae("VAE, TensorRT", lambda options: _plan(VAE_DECODER, options), prepare_plans),
+    "vae": _once_in_torch(VAE_DECODER, "VAE, PyTorch, fp32", eager_network, torch.float32, is_tf32_allowed=False),
+    "vae-tf32": _once_in_torch(VAE_DECODER, "VAE, PyTorch, TF32", eager_network, torch.float32),
+    "vae-fp16": _once_in_torch(VAE_DECODER, "VAE, PyTorch, fp16", eager_network, torch.float16),
+    "vae-tf32-compiled": _once_in_torch(VAE_DECODER, "VAE, PyTorch compiled, TF32", compiled_network, torch.float32),
+    "vae-fp16-compiled": _once_in_torch(VAE_DECODER, "VAE, PyTorch compiled, fp16", compiled_network, torch.float16),
+    "vae-tensorrt": _once_in_tensorrt(VAE_DECODER, "VAE, TensorRT"),
+    "depth": _once_in_torch(
+        DEPTH_ESTIMATOR, "Depth, PyTorch, fp32", eager_network, torch.float32, is_tf32_allowed=False
+    ),
+    "depth-tf32": _once_in_torch(DEPTH_ESTIMATOR, "Depth, PyTorch, TF32", eager_network, torch.float32),
+    "depth-fp16": _once_in_torch(DEPTH_ESTIMATOR, "Depth, PyTorch, fp16", eager_network, torch.float16),
+    "depth-tensorrt": _once_in_tensorrt(DEPTH_ESTIMATOR, "Depth, TensorRT"),
 }
 """In the order of the table; ``triton-X`` serves what ``X`` runs in one process."""
 

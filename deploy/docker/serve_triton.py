@@ -7,7 +7,9 @@ Service: do not name one ``insta-depth-triton``, or turn that off (``enableServi
 import os
 import re
 import secrets
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,6 +23,8 @@ RESTRICTED = ("shared-memory", "model-repository", "trace", "logging")
 """Calls that change the server or expose its memory; inference, health, metadata and statistics stay open."""
 
 _MIB = 2**20
+_MPS = "nvidia-cuda-mps-control"
+"""The driver's, which NVIDIA's container runtime brings along."""
 _MAX_ROWS = 16
 _RESIDUALS_BYTES_A_ROW = 2 * 26_869_760
 """fp16 residuals of one SDXL ControlNet at 1024 x 1024: 107 MB a guided pair of rows."""
@@ -58,6 +62,8 @@ class Settings:
     http_port: int = 8000
     grpc_port: int = 8001
     metrics_port: int = 8002
+    mps: bool = False
+    """Start CUDA's Multi-Process Service: kernels of the orchestrator and of Triton may then run at the same time."""
     admin_key_file: str = ""
     """File with the key of the restricted calls; without it nobody can make them."""
 
@@ -97,6 +103,12 @@ def _whole(minimum: int, maximum: int = 2**63 - 1) -> Callable[[str, str], int]:
     return read
 
 
+def _flag(name: str, text: str) -> bool:
+    if text not in ("0", "1"):
+        raise SettingError(f"{name}: {text!r} is neither 0 nor 1")
+    return text == "1"
+
+
 _port = _whole(1, 65535)
 _READ: dict[str, Callable[[str, str], Any]] = {
     "repository": _repository,
@@ -110,6 +122,7 @@ _READ: dict[str, Callable[[str, str], Any]] = {
     "http_port": _port,
     "grpc_port": _port,
     "metrics_port": _port,
+    "mps": _flag,
     "admin_key_file": _text,
 }
 
@@ -183,16 +196,30 @@ def command(environment: Mapping[str, str]) -> list[str]:
     return ["tritonserver", *arguments(settings, _rows(environment), admin_key(settings))]
 
 
+def start_mps() -> dict[str, str]:
+    """Start the Multi-Process Service and return the variables by which CUDA finds it; raises `SettingError`."""
+    folder = tempfile.mkdtemp(prefix="mps-")
+    found = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
+    try:
+        subprocess.run([_MPS, "-d"], env={**os.environ, **found}, check=True, capture_output=True, text=True)
+    except OSError as error:
+        raise SettingError(f"{PREFIX}MPS: {_MPS} cannot be run: {error}") from None
+    except subprocess.CalledProcessError as error:
+        raise SettingError(f"{PREFIX}MPS: {_MPS} failed: {(error.stderr or error.stdout).strip()}") from None
+    return found
+
+
 def main() -> int:
     """Execute the server, or report an invalid variable."""
     try:
         line = command(os.environ)
+        of_mps = start_mps() if Settings.from_environment(os.environ).mps else {}
     except SettingError as error:
         print(f"serve_triton: {error}", file=sys.stderr, flush=True)  # noqa: T201 - the container's log
         return 2
     # Triton does not need these, and its models' processes must not see them.
     environment = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
-    os.execvpe(line[0], line, environment)
+    os.execvpe(line[0], line, environment | of_mps)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,9 @@ def add(commands: Commands) -> None:
     tensorrt.add_argument(
         "--optimum", type=_size, metavar="HxW", help="tune for pictures of this size, and capture a step of it"
     )
+    tensorrt.add_argument(
+        "--busy-wait-events", action="store_true", help="of a step: let Triton wait for the GPU in a loop"
+    )
     tensorrt.add_argument("--only", type=engine_names, default=frozenset(), metavar="ENGINE,…")
     tensorrt.add_argument("--optimization-level", type=int, choices=range(6), metavar="0-5", help="TensorRT's own")
     tensorrt.add_argument("--timing-cache", type=Path, metavar="FILE", help=f"default: OUTPUT/{TIMING_CACHE}")
@@ -83,6 +86,7 @@ def _plans(options: argparse.Namespace, output: Path) -> PlanRepository:
         batch=options.batch,
         optimum=options.optimum,
         only=options.only,
+        busy_wait_events=options.busy_wait_events,
         gpu_memory_gb=options.gpu_memory or (None if options.rehearse else _this_gpu_gb()),
     )
 

@@ -24,10 +24,17 @@ def read_config(path: Path) -> ModelConfig:
         raise ExportError(f"{path} is no model configuration of Triton's: {first_line(error)}") from error
 
 
-def plan_config(policy: ModelConfig, engine: Engine, profiles: Sequence[ShapeRanges], has_graphs: bool = False) -> str:
+def plan_config(
+    policy: ModelConfig,
+    engine: Engine,
+    profiles: Sequence[ShapeRanges],
+    has_graphs: bool = False,
+    busy_wait_events: bool = False,
+) -> str:
     """Return an ONNX engine's configuration, ``policy``, as that of its plan of ``profiles``, in Triton's text format.
 
     CUDA graphs are captured for profiles in which only the batch varies, and with ``has_graphs`` for others' optimum.
+    ``busy_wait_events``: the backend waits for the GPU in a loop, which takes a processor and answers sooner.
     """
     config = ModelConfig()
     config.CopyFrom(policy)
@@ -42,6 +49,8 @@ def plan_config(policy: ModelConfig, engine: Engine, profiles: Sequence[ShapeRan
         # Each profile has a context; by default each context has room for the largest profile.
         config.parameters[_ALLOCATION].string_value = "ON_PROFILE_CHANGE"
     config.optimization.ClearField("cuda")
+    if busy_wait_events:
+        config.optimization.cuda.busy_wait_events = True
     for ranges in profiles:
         if config.max_batch_size and (has_graphs or is_of_fixed_size(engine, ranges)):
             _add_graphs(config, engine, ranges)

@@ -50,6 +50,8 @@ class PlanRepository:
     optimum: Size | None = None
     """The size of the pictures that plans are tuned for, and captured as CUDA graphs; None: the most usual one."""
     only: frozenset[str] = frozenset()
+    busy_wait_events: bool = False
+    """Triton's setting of the same name, of the denoising step's engines."""
     gpu_memory_gb: float | None = None
     """Of the GPU that is to serve: limits the rows of a step; None: nothing does."""
 
@@ -181,8 +183,9 @@ class PlanRepository:
             record.save(dataclasses.replace(wanted, plan=record.digest(plan)), folder)
         self._memory[name] = told
         policy = read_config(self.repository / name / "config.pbtxt")
-        has_graphs = self.optimum is not None and name in step_engine_names()
-        config = plan_config(policy, self.table[name], profiles, has_graphs)
+        is_of_step = name in step_engine_names()
+        has_graphs, busy = is_of_step and self.optimum is not None, is_of_step and self.busy_wait_events
+        config = plan_config(policy, self.table[name], profiles, has_graphs, busy)
         (folder / "config.pbtxt").write_text(config, encoding="utf-8")
 
     def _assemble(self) -> None:

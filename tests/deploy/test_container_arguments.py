@@ -1,5 +1,7 @@
 """What the container makes of its environment."""
 
+import os
+
 import pytest
 
 from deploy.docker import serve_triton, tensorrt_matches
@@ -69,11 +71,11 @@ def test_the_documentation_has_every_setting_and_its_default():
     for name, field in Settings.__dataclass_fields__.items():
         (row,) = [line for line in text.splitlines() if line.startswith("|") and f"_{name.upper()}`" in line]
         if field.default not in (None, ""):
-            assert f"`{field.default}`" in row, row
+            assert f"`{int(field.default) if field.default is False else field.default}`" in row, row
 
 
 def test_every_setting_is_tried():
-    assert {PREFIX + variable for variable, *_ in CHANGES} | {PREFIX + "ADMIN_KEY_FILE"} == set(KNOWN)
+    assert {PREFIX + variable for variable, *_ in CHANGES} | {PREFIX + "ADMIN_KEY_FILE", PREFIX + "MPS"} == set(KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +93,7 @@ def test_every_setting_is_tried():
         ("INSTA_DEPTH_TRITON_PINNED_POOL_BYTES", ""),
         ("INSTA_DEPTH_TRITON_CACHE_BYTES", "64"),
         ("INSTA_DEPTH_TRITON_LOG_VERBOSE", "true"),
+        ("INSTA_DEPTH_TRITON_MPS", "yes"),
         ("INSTA_DEPTH_TRITON_EXIT_TIMEOUT_S", "1.5"),
         ("INSTA_DEPTH_TRITON_REPOSITORY", "models"),
         ("INSTA_DEPTH_TRITON_REPOSITORY", "s3://"),
@@ -127,6 +130,55 @@ def test_main_becomes_the_server_and_keeps_its_own_settings_to_itself(monkeypatc
     assert (program, line[0]) == ("tritonserver", "tritonserver")
     assert "--log-verbose=1" in line
     assert environment == {"INSTA_DEPTH_MAX_REQUESTS": "3"}
+
+
+MPS_CONTROL = """\
+#!/bin/sh
+echo "$@ $CUDA_MPS_PIPE_DIRECTORY $CUDA_MPS_LOG_DIRECTORY" > "$(dirname "$0")/called"
+echo "no GPU here" >&2
+exit {status}
+"""
+
+
+@pytest.fixture
+def mps_control(monkeypatch, tmp_path):
+    """Put a program in the place of the daemon's; return how to choose its exit status."""
+
+    def make(status: int) -> None:
+        program = tmp_path / "nvidia-cuda-mps-control"
+        program.write_text(MPS_CONTROL.format(status=status))
+        program.chmod(0o755)
+
+    monkeypatch.setenv("INSTA_DEPTH_TRITON_MPS", "1")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return make
+
+
+def test_with_mps_the_daemon_runs_first_and_the_server_finds_it(monkeypatch, mps_control, tmp_path):
+    executed = []
+    monkeypatch.setattr(serve_triton.os, "execvpe", lambda *given: executed.append(given))
+    mps_control(0)
+    serve_triton.main()
+    ((_, _, environment),) = executed
+    folder = environment["CUDA_MPS_PIPE_DIRECTORY"]
+    assert (tmp_path / "called").read_text().split() == ["-d", folder, environment["CUDA_MPS_LOG_DIRECTORY"]]
+    assert os.path.isdir(folder)
+    assert "INSTA_DEPTH_TRITON_MPS" not in environment
+
+
+def test_a_daemon_that_does_not_start_is_said_and_nothing_is_served(monkeypatch, mps_control, capsys):
+    monkeypatch.setattr(serve_triton.os, "execvpe", pytest.fail)
+    mps_control(1)
+    assert serve_triton.main() == 2
+    assert "INSTA_DEPTH_TRITON_MPS: nvidia-cuda-mps-control failed: no GPU here" in capsys.readouterr().err
+
+
+def test_a_machine_without_the_daemon_is_said(monkeypatch, capsys):
+    monkeypatch.setenv("INSTA_DEPTH_TRITON_MPS", "1")
+    monkeypatch.setattr(serve_triton, "_MPS", "no-such-program")
+    monkeypatch.setattr(serve_triton.os, "execvpe", pytest.fail)
+    assert serve_triton.main() == 2
+    assert "INSTA_DEPTH_TRITON_MPS: no-such-program cannot be run" in capsys.readouterr().err
 
 
 def test_the_pool_holds_the_residuals_of_both_controlnets_at_the_largest_picture():

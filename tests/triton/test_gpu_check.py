@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.long
 def test_every_variant_is_measured_on_a_cpu(tmp_path: Path) -> None:
-    rows = "eager,onnxruntime,triton-onnxruntime,orchestration,vae"
+    rows = "eager,onnxruntime,triton-onnxruntime,orchestration,vae,depth"
     options = f"--device cpu --size tiny --repeats 3 --warm-up 1 --variants {rows}"
     command = [sys.executable, "-m", "benchmarks.gpu_check", *options.split(), "--folder", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
@@ -32,7 +32,7 @@ def test_every_variant_is_measured_on_a_cpu(tmp_path: Path) -> None:
     assert served["triton_ms"] == served["step_ms"] - rows["onnxruntime"]["measured"]["step_ms"]
     assert rows["eager"]["measured"]["eager_ratio"] == 1
     assert 0 < rows["orchestration"]["measured"]["step_ms"] < served["step_ms"]
-    assert rows["vae"]["measured"]["difference"] == 0
+    assert rows["vae"]["measured"]["difference"] == rows["depth"]["measured"]["difference"] == 0
     assert "Triton, ONNX Runtime" in done.stdout
 
 

@@ -121,6 +121,17 @@ def test_without_an_optimum_no_size_is_captured(plans: PlanRepository, built: li
     assert not read_config(plans.output / "unet" / "config.pbtxt").optimization.cuda.graphs
 
 
+@pytest.mark.parametrize("busy", [False, True])
+def test_waiting_in_a_loop_is_for_the_step_alone(plans: PlanRepository, built: list[str], busy: bool) -> None:
+    run(dataclasses.replace(plans, busy_wait_events=busy))
+    waits = {
+        name
+        for name in plans.table
+        if read_config(plans.output / name / "config.pbtxt").optimization.cuda.busy_wait_events
+    }
+    assert waits == ({"identitynet", "controlnet_depth", "unet"} if busy else set())
+
+
 def test_a_plan_s_configuration_is_complete(plans: PlanRepository, built: list[str]) -> None:
     """So the server need not load it to ask."""
     run(plans)
