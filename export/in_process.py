@@ -145,7 +145,7 @@ def generate(pipeline: Any, attributes: Mapping[str, Any]) -> Any:
     """Make one picture, as the file's bytes; ``attributes`` by their names in the API, pictures as bytes."""
     dtypes = {each.name: triton_to_np_dtype(each.triton_type.removeprefix("TYPE_")) for each in ATTRIBUTES}
     values = {**attributes, "base64": False}
-    tensors: Arrays = {name: np.array([_encoded(value)], dtypes[name]) for name, value in values.items()}
+    tensors: Arrays = {name: np.array(_elements(value), dtypes[name]) for name, value in values.items()}
     return asyncio.run(pipeline.generate(tensors, NullListener()))
 
 
@@ -172,8 +172,9 @@ def manifest(repository: Path) -> Any:
         raise ExportError(f"{path} is no manifest of this version: export the checkpoint again") from error
 
 
-def _encoded(value: Any) -> Any:
-    return value.encode() if isinstance(value, str) else value
+def _elements(value: Any) -> list[Any]:
+    several = value if isinstance(value, list | tuple) else [value]
+    return [each.encode() if isinstance(each, str) else each for each in several]
 
 
 def _on_host(value: Any) -> np.ndarray:

@@ -54,7 +54,8 @@ def request_config(source: Path, parameters: Mapping[str, str]) -> str:
     config = text_format.Parse(source.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
     for attribute in ATTRIBUTES:
         data_type = model_config_pb2.DataType.Value(attribute.triton_type)
-        config.input.add(name=attribute.name, data_type=data_type, dims=[1], optional=True)
+        dims = [1 if attribute.most == 1 else -1]
+        config.input.add(name=attribute.name, data_type=data_type, dims=dims, optional=True)
     for name, value in parameters.items():
         config.parameters[name].string_value = value
     return text_format.MessageToString(config)

@@ -16,7 +16,7 @@ RANDOM_SEED = -1
 
 @dataclass(frozen=True)
 class Attribute:
-    """One input tensor of ``insta_depth`` and ``insta_depth_stream``, of a single element.
+    """One input tensor of ``insta_depth`` and ``insta_depth_stream``, of one element, or of up to ``most``.
 
     ``default``: used if a request leaves it out; None: there is none, or the checkpoint sets it, see ``parse``.
     ``is_documented``: part of the documented API; the others are extensions.
@@ -33,6 +33,7 @@ class Attribute:
     maximum: float = math.inf
     choices: tuple[str, ...] = ()
     multiple: int = 1
+    most: int = 1
 
 
 def _documented(name: str, kind: Any, triton_type: str, about: str, default: Any = None, **limits: Any) -> Attribute:
@@ -41,7 +42,14 @@ def _documented(name: str, kind: Any, triton_type: str, about: str, default: Any
 
 ATTRIBUTES = (
     _documented("prompt", "text", "TYPE_STRING", "prompt to render", is_required=True),
-    _documented("face_image", "picture", "TYPE_STRING", "picture of the person", is_required=True),
+    _documented(
+        "face_image",
+        "picture",
+        "TYPE_STRING",
+        "picture of the person, or up to eight of the same one",
+        is_required=True,
+        most=8,
+    ),
     _documented("pose_image", "picture", "TYPE_STRING", "picture whose pose the person takes", is_required=True),
     _documented("negative_prompt", "text", "TYPE_STRING", "prompts to exclude"),
     _documented("num_inference_steps", "whole", "TYPE_INT32", "number of denoising steps", 10, minimum=4, maximum=100),
@@ -71,6 +79,14 @@ ATTRIBUTES = (
         "what to do where the pose picture shows no face",
         "error",
         choices=("error", "depth_only"),
+    ),
+    Attribute(
+        "face_mismatch",
+        "choice",
+        "TYPE_STRING",
+        "what to do where the face pictures show different people",
+        "error",
+        choices=("error", "average"),
     ),
     # Its limits and default are the checkpoint's.
     Attribute("max_side", "whole", "TYPE_INT32", "longer side of the picture", minimum=64, multiple=64),

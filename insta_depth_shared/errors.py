@@ -46,6 +46,12 @@ class FaceTooSmall(InvalidInput):
     code = "FACE_TOO_SMALL"
 
 
+class FacesDiffer(InvalidInput):
+    """The pictures that an identity is taken from do not show the same person."""
+
+    code = "FACES_DIFFER"
+
+
 class Overloaded(InstaDepthError):
     """The admission limit is reached; the same request may be sent again later."""
 
@@ -66,7 +72,17 @@ class EngineFailed(InstaDepthError):
 
 _BY_CODE = {
     error.code: error
-    for error in (InvalidInput, TooLarge, NoFace, FaceTooSmall, Overloaded, Cancelled, EngineFailed, InstaDepthError)
+    for error in (
+        InvalidInput,
+        TooLarge,
+        NoFace,
+        FaceTooSmall,
+        FacesDiffer,
+        Overloaded,
+        Cancelled,
+        EngineFailed,
+        InstaDepthError,
+    )
 }
 
 

@@ -16,6 +16,7 @@ _KINDS: tuple[ClothesKind, ...] = ("t-shirt", "hoodie", "dress", "superhero suit
 """Clothes of mostly one colour, which can be looked up in a picture."""
 _COSTUMES = tuple(name for name in get_args(Costume) if name not in ("doctor", "pirate", "Wonder Woman"))
 _SIZES_PX = ((256, 256), (320, 256), (256, 320), (384, 256), (256, 384))
+MOST_FACES = 8
 _UPRIGHT = Pose(head_size=0.48, centre_y=0.46)
 
 
@@ -30,11 +31,17 @@ class Case:
     background: Background
     prompt: str
     seed: int
+    more_faces: tuple[Scene, ...] = ()
+    """The person of ``face`` on other days."""
 
     @property
     def face_picture(self) -> np.ndarray:
         """(256, 224, 3) uint8 RGB."""
         return render(self.face, 256, 224).image
+
+    def face_pictures(self, count: int) -> list[np.ndarray]:
+        """Return ``count`` pictures of the person, of which `face_picture` is the first."""
+        return [render(scene, 256, 224).image for scene in (self.face, *self.more_faces)[:count]]
 
     @property
     def pose_picture(self) -> np.ndarray:
@@ -45,14 +52,28 @@ class Case:
 def draw_cases(count: int, seed: int = 0) -> Iterator[Case]:
     """Draw ``count`` cases; the same seed gives the same ones."""
     rng = np.random.default_rng([HELD_BACK_SEED, seed])
-    return (_draw(rng) for _ in range(count))
+    rng_of_more = np.random.default_rng([HELD_BACK_SEED, seed, 1])  # of its own: a case stays what it is without them
+    return (_with_more_faces(_draw(rng), rng_of_more) for _ in range(count))
+
+
+def _with_more_faces(case: Case, rng: np.random.Generator) -> Case:
+    (person,) = case.face.people
+    return replace(case, more_faces=tuple(_face_scene(person.identity, rng) for _ in range(MOST_FACES - 1)))
+
+
+def _face_scene(identity: Identity, rng: np.random.Generator) -> Scene:
+    return Scene((Person(identity, _turned(rng), Clothes.random(rng)),), Background.random(rng))
+
+
+def _turned(rng: np.random.Generator) -> Pose:
+    return replace(_UPRIGHT, roll_deg=float(rng.uniform(-8, 8)), yaw_deg=float(rng.uniform(-15, 15)))
 
 
 def _draw(rng: np.random.Generator) -> Case:
     identity, clothes, background = Identity.random(rng), _clothes(rng), Background.random(rng)
     if rng.random() < 0.5:
         background = replace(background, kind="plain")
-    turned = replace(_UPRIGHT, roll_deg=float(rng.uniform(-8, 8)), yaw_deg=float(rng.uniform(-15, 15)))
+    turned = _turned(rng)
     words = f"Photo of a {identity.gender} wearing {clothes_in_words(clothes, _FirstOnly())}"
     return Case(
         face=Scene((Person(identity, turned, Clothes.random(rng)),), Background.random(rng)),

@@ -32,9 +32,18 @@ class Setting:
     scheduler: str | None
     num_inference_steps: int
     guidance_scale: float
+    faces: int = 1
 
     def __str__(self) -> str:
-        return f"{self.scheduler or 'default'}, {self.num_inference_steps} steps, guidance {self.guidance_scale:g}"
+        faces = f", {self.faces} faces" if self.faces > 1 else ""
+        sampling = f"{self.scheduler or 'default'}, {self.num_inference_steps} steps"
+        return f"{sampling}, guidance {self.guidance_scale:g}{faces}"
+
+    @property
+    def file_name(self) -> str:
+        """Without a suffix."""
+        faces = f"-{self.faces}faces" if self.faces > 1 else ""
+        return f"{self.scheduler or 'default'}-{self.num_inference_steps}-{self.guidance_scale:g}{faces}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,13 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=_list_of(int), default=[10], metavar="N,…", help="(10)")
     parser.add_argument("--guidance", type=_list_of(float), default=[3.0], metavar="X,…", help="(3)")
     parser.add_argument("--schedulers", type=_list_of(str), default=[None], metavar="NAME,…", help="(the default one)")
+    parser.add_argument("--faces", type=_list_of(int), default=[1], metavar="N,…", help="pictures of the person (1)")
     parser.add_argument("--output", type=Path, default=Path("build/quality"), help="(%(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure every setting; the exit status is 1 where the first one misses a target."""
     options.output.mkdir(parents=True, exist_ok=True)
-    settings = [Setting(*each) for each in product(options.schedulers, options.steps, options.guidance)]
+    settings = [Setting(*each) for each in product(options.schedulers, options.steps, options.guidance, options.faces)]
     cases = list(draw_cases(options.cases, options.seed))
     with LocalTriton(options.repository, ON_FREE_PORTS) as server:
         looker = Looker(server.grpc_url, options.repository)
@@ -95,7 +105,7 @@ def _make(grpc_url: str, cases: Sequence[Case], setting: Setting) -> list[np.nda
 def _write(
     folder: Path, setting: Setting, cases: Sequence[Case], images: Sequence[np.ndarray], scores: Sequence[Score]
 ) -> None:
-    name = f"{setting.scheduler or 'default'}-{setting.num_inference_steps}-{setting.guidance_scale:g}"
+    name = setting.file_name
     lines = [_record(*pair) for pair in zip(cases, scores, strict=True)]
     (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     contact_sheet(cases[:_SHOWN], images[:_SHOWN]).save(folder / f"{name}.png")

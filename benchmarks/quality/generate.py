@@ -21,10 +21,10 @@ def make_pictures(
     return asyncio.run(_make_all(grpc_url, requests, on_made))
 
 
-def request_of(case: Case, **attributes: Any) -> dict[str, Any]:
+def request_of(case: Case, faces: int = 1, **attributes: Any) -> dict[str, Any]:
     """Return the client's arguments for a case; ``attributes`` take the place of its own."""
     own = {
-        "face_image": _png(case.face_picture),
+        "face_image": [_png(picture) for picture in case.face_pictures(faces)],
         "pose_image": _png(case.pose_picture),
         "prompt": case.prompt,
         "seed": case.seed,

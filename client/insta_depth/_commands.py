@@ -64,6 +64,7 @@ def status(arguments: argparse.Namespace, connect: Connect) -> None:
 def _attributes(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the request's attributes; create the preview folder; check that the output can be written."""
     attributes = {each.name: getattr(arguments, each.name, None) for each in fields(GenerationRequest)}
+    attributes["face_image"] = faces[0] if len(faces := arguments.face_image) == 1 else faces
     attributes["output_format"] = _output_format(arguments.output, arguments.output_format)
     _check_writable(arguments.output)
     if arguments.preview_dir is not None:

@@ -4,7 +4,8 @@ InstaDepthError
   ├─ InvalidInput            a field is missing, malformed or out of range
   │    ├─ TooLarge           … or exceeds a limit in bytes, pixels or tokens
   │    ├─ NoFace             … or is a picture without the face that it needs
-  │    └─ FaceTooSmall       … or shows a face with too few pixels to take an identity from
+  │    ├─ FaceTooSmall       … or shows a face with too few pixels to take an identity from
+  │    └─ FacesDiffer        … or is several pictures that do not show the same person
   ├─ Overloaded              the server is full; send the request again later
   ├─ Cancelled               the caller cancelled
   ├─ DeadlineExceeded        no picture within the time that the caller gave
@@ -56,6 +57,12 @@ class FaceTooSmall(InvalidInput):
     code = "FACE_TOO_SMALL"
 
 
+class FacesDiffer(InvalidInput):
+    """The pictures that an identity is taken from do not show the same person."""
+
+    code = "FACES_DIFFER"
+
+
 class Overloaded(InstaDepthError):
     """The server's admission limit is reached; the same request may be sent again later."""
 
@@ -94,6 +101,7 @@ ERRORS_BY_CODE: dict[str, type[InstaDepthError]] = {
         TooLarge,
         NoFace,
         FaceTooSmall,
+        FacesDiffer,
         Overloaded,
         Cancelled,
         DeadlineExceeded,

@@ -3,6 +3,7 @@
 import math
 import operator
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, TypedDict
@@ -15,13 +16,16 @@ from insta_depth.addresses import MESSAGE_BYTES_MAX
 ImageSource = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
 """An encoded picture (JPEG, PNG, …): its bytes, the path of its file, or a file opened for reading bytes."""
 
+ImageSources = ImageSource | Sequence[ImageSource]
+"""One picture, or several in a list or tuple."""
+
 _LARGEST_FP32 = float(np.finfo(np.float32).max)
 
 
 class RequiredAttributes(TypedDict):
     """The required attributes."""
 
-    face_image: ImageSource
+    face_image: ImageSources
     pose_image: ImageSource
     prompt: str
 
@@ -39,6 +43,7 @@ class Attributes(RequiredAttributes, total=False):
     scheduler: str | None
     enhance_face_region: bool | None
     pose_without_face: str | None
+    face_mismatch: str | None
     max_side: int | None
     output_format: str | None
     output_quality: int | None
@@ -53,11 +58,14 @@ def _sent_as(datatype: str, about: str) -> dict[str, str]:
 class GenerationRequest:
     """One request as it goes to the server: documented attributes under their documented names.
 
-    `face_image` and `pose_image` accept any picture source; the request keeps its bytes.
+    `face_image` and `pose_image` accept any picture source, `face_image` a list of up to eight, too; the request keeps
+    their bytes.
     Raises `InvalidInput` for a value that cannot be sent at all.
     """
 
-    face_image: ImageSource = field(metadata=_sent_as("BYTES", "picture of the person"))
+    face_image: ImageSources = field(
+        metadata=_sent_as("BYTES", "picture of the person, or up to eight of the same one")
+    )
     pose_image: ImageSource = field(metadata=_sent_as("BYTES", "picture whose pose the person takes"))
     prompt: str = field(metadata=_sent_as("BYTES", "prompt to render"))
     negative_prompt: str | None = field(default=None, metadata=_sent_as("BYTES", "prompts to exclude"))
@@ -89,6 +97,10 @@ class GenerationRequest:
     pose_without_face: str | None = field(
         default=None, metadata=_sent_as("BYTES", "what to do where the pose picture shows no face: error or depth_only")
     )
+    face_mismatch: str | None = field(
+        default=None,
+        metadata=_sent_as("BYTES", "what to do where the face pictures show different people: error or average"),
+    )
     max_side: int | None = field(
         default=None,
         metadata=_sent_as("INT32", "longer side of the picture: a multiple of 64, at most the server's own"),
@@ -102,18 +114,30 @@ class GenerationRequest:
     )
 
     def __post_init__(self) -> None:
-        for name in ("face_image", "pose_image"):
-            object.__setattr__(self, name, read_picture(name, getattr(self, name)))
+        object.__setattr__(self, "face_image", read_pictures("face_image", self.face_image))
+        object.__setattr__(self, "pose_image", read_picture("pose_image", self.pose_image))
         self.tensors()
 
     def tensors(self) -> dict[str, tuple[str, np.ndarray]]:
-        """Return ``{name: (Triton datatype, array of shape (1,))}`` of the attributes that are set."""
+        """Return ``{name: (Triton datatype, array)}`` of the attributes that are set; the arrays' shape is (1,).
+
+        Several pictures of the person are (n,).
+        """
         given = {each.name: (each.metadata["datatype"], getattr(self, each.name)) for each in fields(self)}
         return {
             name: (datatype, _as_array(name, value, datatype))
             for name, (datatype, value) in given.items()
             if value is not None
         }
+
+
+def read_pictures(name: str, sources: ImageSources) -> bytes | tuple[bytes, ...]:
+    """Return the bytes of one source, or of each in a list or tuple; errors name its place."""
+    if not isinstance(sources, list | tuple):
+        return read_picture(name, sources)  # type: ignore[arg-type]
+    if not sources:
+        raise InvalidInput(f"{name}: the list is empty")
+    return tuple(read_picture(f"{name}[{place}]", source) for place, source in enumerate(sources))
 
 
 def read_picture(name: str, source: ImageSource) -> bytes:
@@ -155,7 +179,9 @@ def _read_file(name: str, path: Path) -> bytes:
 
 
 def _as_array(name: str, value: Any, datatype: str) -> np.ndarray:
-    """Return ``value`` as Triton takes it: shape (1,), dtype by ``datatype``."""
+    """Return ``value`` as Triton takes it: shape (1,), (n,) of a tuple; dtype by ``datatype``."""
+    if isinstance(value, tuple):
+        return np.concatenate([_as_array(name, each, datatype) for each in value])
     try:
         return _CONVERT[datatype](value)
     except (TypeError, ValueError, OverflowError):

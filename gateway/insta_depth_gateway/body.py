@@ -4,7 +4,7 @@ import reprlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from insta_depth_gateway.errors import BadRequest
@@ -13,6 +13,8 @@ _UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 
 MAX_SEED = 999_999_999_999_999
 PICTURES = ("face_image", "pose_image")
+SEVERAL, MOST_FACES = "face_image", 8
+"""The picture of which there may be several, and how many."""
 
 
 def _whole(value: Any) -> Any:
@@ -36,12 +38,19 @@ Picture = Annotated[
     Field(strict=False, min_length=1, json_schema_extra={"format": "byte", "contentEncoding": "base64"}),
 ]
 
+Pictures = Annotated[
+    Annotated[Picture, Tag("one")]
+    | Annotated[list[Picture], Tag("several"), Field(min_length=1, max_length=MOST_FACES)],
+    Discriminator(lambda value: "several" if isinstance(value, list) else "one"),
+]
+
 
 class GenerationBody(BaseModel):
     """A person's picture, a pose and a prompt.
 
     Each picture is a file (JPEG, PNG, WebP, GIF, BMP or TIFF) in base64 or as a base64 data URI, or an https URL where
-    the operator turned that on. In a multipart form it may be the file itself.
+    the operator turned that on. In a multipart form it may be the file itself. Several faces are a list in JSON and a
+    repeated field in a form.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -50,7 +59,7 @@ class GenerationBody(BaseModel):
     negative_prompt: str | None = Field(
         None, description="Prompts to exclude, eg. 'bad anatomy, bad hands, missing fingers'."
     )
-    face_image: Picture = Field(description="Picture of the person.")
+    face_image: Pictures = Field(description="Picture of the person, or up to eight of the same one.")
     pose_image: Picture = Field(description="Picture whose pose the person takes.")
     num_inference_steps: Whole = Field(10, ge=4, le=100, description="Number of denoising steps. Affects pricing.")
     guidance_scale: float = Field(3, ge=1, le=15, description="Scale for classifier-free guidance.")
@@ -69,6 +78,9 @@ class GenerationBody(BaseModel):
     )
     pose_without_face: Literal["error", "depth_only"] | None = Field(
         None, description="Extension: what to do where the pose picture shows no face."
+    )
+    face_mismatch: Literal["error", "average"] | None = Field(
+        None, description="Extension: what to do where the face pictures show different people."
     )
     max_side: Side | None = Field(
         None, description="Extension: longer side of the picture, from half the server's own up to it."
@@ -107,13 +119,20 @@ def from_json(content: bytes) -> GenerationBody:
         raise _refusal(error) from None
 
 
-def from_form(fields: Mapping[str, str | bytes]) -> GenerationBody:
-    """Parse a form, whose values are text and picture files.
+FormValue = str | bytes | list[str | bytes]
+
+
+def from_form(fields: Mapping[str, FormValue]) -> GenerationBody:
+    """Parse a form, whose values are text and picture files, or a list of these.
 
     Raises `BadRequest`. Browsers also send empty fields: an empty optional attribute counts as left out.
     """
     optional = {name for name, about in GenerationBody.model_fields.items() if not about.is_required()}
-    given = {name: value for name, value in fields.items() if value.strip() or name not in optional}
+    given = {
+        name: value
+        for name, value in fields.items()
+        if name not in optional or isinstance(value, list) or value.strip()
+    }
     try:
         return GenerationBody.model_validate(given, strict=False)
     except ValidationError as error:
@@ -127,6 +146,8 @@ _WRONG = {
     "multiple_of": "{value} is not a multiple of {multiple_of}",
     "string_too_short": "is empty",
     "bytes_too_short": "is empty",
+    "too_short": "the list is empty",
+    "too_long": "{actual_length} are above the maximum {max_length}",
     "literal_error": "{value} is none of {expected}",
     "finite_number": "{value} is not a finite number",
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "{value} is not a whole number"),
@@ -147,7 +168,13 @@ def _refusal(error: ValidationError) -> BadRequest:
         return BadRequest("body: is not a JSON object")
     said = _WRONG.get(problem["type"])
     context = problem.get("ctx", {}) | {"value": reprlib.repr(problem["input"])}
-    return BadRequest(f"{_short(problem['loc'][0])}: {said.format(**context) if said else problem['msg']}")
+    return BadRequest(f"{_field(problem['loc'])}: {said.format(**context) if said else problem['msg']}")
+
+
+def _field(place: tuple[int | str, ...]) -> str:
+    """The field of an error, with the number of the picture where there are several."""
+    number = f"[{place[2]}]" if place[1:2] == ("several",) and len(place) > 2 else ""
+    return _short(place[0]) + number
 
 
 def _short(name: object) -> str:

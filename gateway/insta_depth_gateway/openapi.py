@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from insta_depth_gateway.answers import CreditsBody, ErrorBody
-from insta_depth_gateway.body import PICTURES, GenerationBody
+from insta_depth_gateway.body import MOST_FACES, PICTURES, SEVERAL, GenerationBody
 
 TITLE = "Insta Depth on Triton"
 DESCRIPTION = (
@@ -25,7 +25,7 @@ _WHY = {
     405: "The requested HTTP method is not allowed.",
     406: "Not enough credits.",
     413: "The body or a picture is too large.",
-    422: "No face was found in a picture that needs one, or the one in `face_image` is too small.",
+    422: "No face in a picture that needs one; one in `face_image` that is too small; several of different people.",
     429: "The key sent more requests than it may in a minute.",
     500: "Server had some issue with processing.",
     503: "The server is full, starting or stopping: try again after Retry-After seconds.",
@@ -65,9 +65,9 @@ def _errors(*statuses: int, of_a_key: bool = True) -> dict[int | str, dict[str, 
 def _form_schema() -> dict[str, Any]:
     """The same attributes in a form, where pictures may be files and nothing is null."""
     file = {"type": "string", "format": "binary"}
-    properties = {
-        name: file if name in PICTURES else _without_null(about) for name, about in _SCHEMA["properties"].items()
-    }
+    files = {"oneOf": [file, {"type": "array", "items": file, "minItems": 1, "maxItems": MOST_FACES}]}
+    pictures = {**dict.fromkeys(PICTURES, file), SEVERAL: files}
+    properties = {name: pictures.get(name) or _without_null(about) for name, about in _SCHEMA["properties"].items()}
     return {**_SCHEMA, "title": "GenerationForm", "properties": properties}
 
 

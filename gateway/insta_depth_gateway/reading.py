@@ -10,7 +10,15 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from insta_depth_gateway.body import PICTURES, GenerationBody, from_form, from_json
+from insta_depth_gateway.body import (
+    MOST_FACES,
+    PICTURES,
+    SEVERAL,
+    FormValue,
+    GenerationBody,
+    from_form,
+    from_json,
+)
 from insta_depth_gateway.errors import BadRequest, BodyTooLarge, BodyTooSlow, Busy
 
 JSON, FORM = "application/json", "multipart/form-data"
@@ -90,12 +98,12 @@ class _Held:
         self._reader.buffered_bytes += count
 
 
-async def _form_fields(request: Request, chunks: AsyncGenerator[bytes, None], max_bytes: int) -> dict[str, str | bytes]:
+async def _form_fields(request: Request, chunks: AsyncGenerator[bytes, None], max_bytes: int) -> dict[str, FormValue]:
     parser = MultiPartParser(
         request.headers,
         chunks,
-        max_files=len(PICTURES),
-        max_fields=len(GenerationBody.model_fields),
+        max_files=len(PICTURES) + MOST_FACES,  # one more than may be, which validation refuses by name
+        max_fields=len(GenerationBody.model_fields) + MOST_FACES,
         max_part_size=max_bytes,
     )
     try:
@@ -110,12 +118,12 @@ async def _form_fields(request: Request, chunks: AsyncGenerator[bytes, None], ma
         await form.close()
 
 
-async def _values(form: FormData) -> dict[str, str | bytes]:
-    fields: dict[str, str | bytes] = {}
+async def _values(form: FormData) -> dict[str, FormValue]:
+    found: dict[str, list[str | bytes]] = {}
     for name, value in form.multi_items():
-        if name in fields:
+        if name in found and name != SEVERAL:
             raise BadRequest(f"{name[:60]}: is there more than once")
         if isinstance(value, UploadFile) and name not in PICTURES:
             raise BadRequest(f"{name[:60]}: is a file; only {' and '.join(PICTURES)} may be")
-        fields[name] = await value.read() if isinstance(value, UploadFile) else value
-    return fields
+        found.setdefault(name, []).append(await value.read() if isinstance(value, UploadFile) else value)
+    return {name: values if len(values) > 1 else values[0] for name, values in found.items()}

@@ -95,9 +95,19 @@ async def _attributes(request: Request, body: GenerationBody) -> dict[str, Any]:
     """Return the attributes for the client; fetch pictures given by URL."""
     attributes = body.attributes()
     for name in PICTURES:
-        if attributes[name][:64].lstrip()[:8].lower().startswith((b"https:", b"http:")):
-            attributes[name] = await _fetched(request, name, attributes[name])
+        given = attributes[name]
+        if isinstance(given, list):
+            named = ((f"{name}[{place}]", picture) for place, picture in enumerate(given))
+            attributes[name] = [await _picture(request, *each) for each in named]
+        else:
+            attributes[name] = await _picture(request, name, given)
     return attributes
+
+
+async def _picture(request: Request, name: str, given: bytes) -> bytes:
+    """Return a picture as it was given, or what its URL leads to."""
+    is_url = given[:64].lstrip()[:8].lower().startswith((b"https:", b"http:"))
+    return await _fetched(request, name, given) if is_url else given
 
 
 async def _fetched(request: Request, name: str, url: bytes) -> bytes:

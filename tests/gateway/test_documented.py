@@ -5,7 +5,7 @@ import io
 
 import pytest
 import requests
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.gateway.live import LiveGateway, make_key
 
@@ -81,6 +81,29 @@ def test_a_form_with_files_is_answered_as_json_is(gateway, key, post, body, face
     )
     assert answer.status_code == 200, answer.text
     assert answer.content == post(base64=False).content
+
+
+def test_several_faces_are_a_list_or_a_field_again_and_change_the_picture(gateway, key, post, body, face, pose):
+    turned = io.BytesIO()
+    ImageOps.mirror(Image.open(io.BytesIO(face)).convert("RGB")).save(turned, "PNG")
+    in_base64 = [body["face_image"], base64.b64encode(turned.getvalue()).decode()]
+    several = post(base64=False, face_image=in_base64)
+    assert several.status_code == 200, several.text
+    form = {name: str(value) for name, value in body.items() if name not in ("face_image", "pose_image")}
+    files = [("face_image", face), ("face_image", turned.getvalue()), ("pose_image", pose)]
+    answer = requests.post(
+        f"{gateway.url}/v1/insta-depth", data=form | {"base64": "false"}, files=files, headers={"x-api-key": key}
+    )
+    assert answer.content == several.content
+    assert several.content != post(base64=False).content == post(base64=False, face_image=in_base64[:1]).content
+
+
+def test_the_face_that_is_none_is_named_by_its_place(post, body):
+    grey = io.BytesIO()
+    Image.new("RGB", (200, 200), "grey").save(grey, "PNG")
+    answer = post(face_image=[body["face_image"], base64.b64encode(grey.getvalue()).decode()])
+    assert (answer.status_code, answer.json()["code"]) == (422, "NO_FACE")
+    assert answer.json()["error"].startswith("face_image[1]: no face found")
 
 
 def test_extensions_reach_the_server(post):

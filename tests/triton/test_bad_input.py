@@ -5,10 +5,12 @@ import zlib
 
 import numpy as np
 import pytest
-from insta_depth import FaceTooSmall, InstaDepthError, InvalidInput, NoFace, TooLarge
+from insta_depth import FacesDiffer, FaceTooSmall, InstaDepthError, InvalidInput, NoFace, TooLarge
 from PIL import Image
 from tritonclient import grpc as triton_grpc
 from tritonclient.utils import InferenceServerException
+
+from benchmarks.quality.cases import draw_cases
 
 
 def _png(image: Image.Image, **options) -> bytes:
@@ -97,6 +99,27 @@ def test_a_truncated_picture_is_refused(make, face):
 def test_a_picture_without_a_face_is_refused(make, field):
     with pytest.raises(NoFace, match=f"{field}: no face"):
         make(**{field: _png(Image.new("RGB", (200, 160), (90, 120, 60)))})
+
+
+def test_of_several_faces_the_wrong_one_is_named_by_its_place(make, face):
+    empty = _png(Image.new("RGB", (200, 160), (90, 120, 60)))
+    with pytest.raises(NoFace, match=r"^face_image\[1\]: no face"):
+        make(face_image=[face, empty])
+    with pytest.raises(InvalidInput, match=r"^face_image\[2\]: "):
+        make(face_image=[face, face, face[: len(face) // 2]])
+    with pytest.raises(InvalidInput, match=r"^face_image: there are 9, not 1 to 8$"):
+        make(face_image=[face] * 9)
+
+
+def test_another_person_is_found_out_unless_they_are_to_be_averaged(make, face):
+    case = next(draw_cases(1, seed=7))
+    other = _png(Image.fromarray(case.face_picture))
+    with pytest.raises(FacesDiffer, match=r"^face_image\[2\]: shows another person than the others"):
+        make(face_image=[face, face, other])
+    mixed = make(face_image=[face, face, other], face_mismatch="average", num_inference_steps=4)
+    assert not np.array_equal(mixed, make(num_inference_steps=4))
+    same = [_png(Image.fromarray(picture)) for picture in case.face_pictures(8)]
+    make(face_image=same, num_inference_steps=4)
 
 
 def test_one_pixel_is_no_face_but_no_crash(make):

@@ -1,9 +1,11 @@
 """The served picture against the published pipeline composed of diffusers' modules, on the same weights."""
 
+import dataclasses
 import io
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageOps
 
 from tests.psnr import psnr_db
 from tests.reference.pipeline import ReferencePipeline
@@ -19,7 +21,7 @@ def reference(miniature_checkpoint):
 
 @pytest.fixture(scope="module")
 def see(server, miniature_repository, face, pose):
-    return lambda region: conditions_of(server.grpc_url, miniature_repository, face, pose, region)
+    return lambda region, of=face: conditions_of(server.grpc_url, miniature_repository, of, pose, region)
 
 
 @pytest.mark.parametrize("region", [False, True], ids=["whole", "face region"])
@@ -49,6 +51,25 @@ def test_a_request_may_ask_for_a_smaller_picture(make, server, miniature_reposit
     seen = conditions_of(server.grpc_url, miniature_repository, face, pose, region=True, max_side=128)
     assert max(served.shape) == 128
     assert psnr_db(served, reference(seen, PROMPT, seed=5, steps=4)) >= 50
+
+
+def test_of_several_pictures_the_mean_of_the_raw_embeddings_is_the_identity(make, see, reference, face):
+    faces = [
+        face,
+        changed(face, ImageOps.mirror),
+        changed(face, lambda image: ImageEnhance.Brightness(image).enhance(0.7)),
+    ]
+    served = make(prompt=PROMPT, seed=3, face_image=faces, enhance_face_region=False, num_inference_steps=4)
+    each = [see(False, of_face).embedding for of_face in faces]
+    assert max(np.linalg.norm(each[0] - other) for other in each[1:]) > 0.1 * np.linalg.norm(each[0])
+    seen = dataclasses.replace(see(False), embedding=np.mean(each, axis=0))
+    assert psnr_db(served, reference(seen, PROMPT, seed=3, steps=4)) >= 50
+
+
+def changed(picture, change):
+    file = io.BytesIO()
+    change(Image.open(io.BytesIO(picture)).convert("RGB")).save(file, "PNG")
+    return file.getvalue()
 
 
 def test_a_square_is_as_large_as_the_longest_side(make, face):

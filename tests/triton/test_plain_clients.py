@@ -52,6 +52,19 @@ def test_grpc_infer_takes_bytes_and_base64(server, plain_tensors):
     assert timings["total"] >= timings["denoise"] > 0
 
 
+def test_several_faces_are_a_tensor_of_as_many_in_grpc_and_a_list_in_json(server, plain_tensors, face, pose):
+    faces = triton_grpc.InferInput("face_image", [2], "BYTES")
+    faces.set_data_from_numpy(np.array([face, face], object))
+    others = [tensor for tensor in plain_tensors if tensor.name() not in ("face_image", "base64")]
+    with triton_grpc.InferenceServerClient(server.grpc_url) as client:
+        result = client.infer("insta_depth", [*others, faces])
+        one = client.infer("insta_depth", [*plain_tensors[:-1]])
+    in_base64 = base64.b64encode(face).decode()
+    body = {**DOCUMENTED, "face_image": [in_base64] * 2, "pose_image": base64.b64encode(pose).decode()}
+    answer = json.loads(_post(f"{server.http_url}/v2/models/insta_depth/generate", body))
+    assert answer["image"] == result.as_numpy("image")[0].decode() == one.as_numpy("image")[0].decode()
+
+
 def _post(url, body):
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -46,6 +46,16 @@ def test_a_success_is_one_line_with_path_seed_and_time(files: Path, capsys: pyte
     assert (files / "out.jpg").read_bytes() == PICTURE
 
 
+@pytest.mark.parametrize("again", [["{face}"], ["--face", "{face}"]], ids=["a list", "the option again"])
+def test_there_may_be_several_faces(files: Path, again: list[str]) -> None:
+    transport = FakeTransport()
+    given = command(files)
+    place = given.index("--face") + 2
+    more = [part.format(face=files / "face.jpg") for part in again]
+    assert run(transport, [*given[:place], *more, *given[place:]]) == 0
+    assert transport.requests[0].face_image == (b"a face", b"a face")
+
+
 def test_options_become_attributes(files: Path) -> None:
     transport = FakeTransport()
     options = "--negative-prompt bad --num-inference-steps 4 --guidance-scale 1.5 --ip-adapter-scale 0.1"
@@ -111,8 +121,10 @@ def test_an_output_that_cannot_be_is_said_before_asking(
 
 def test_a_missing_picture_is_said_before_asking(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     transport = FakeTransport()
+    assert run(transport, [*command(files), "--pose", "nobody.jpg"]) == 3
+    assert one_line(capsys) == "pose_image: no such file: nobody.jpg"
     assert run(transport, [*command(files), "--face", "nobody.jpg"]) == 3
-    assert one_line(capsys) == "face_image: no such file: nobody.jpg"
+    assert one_line(capsys) == "face_image[1]: no such file: nobody.jpg"
     assert transport.requests == []
 
 

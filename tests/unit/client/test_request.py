@@ -82,6 +82,25 @@ def test_a_picture_may_be_bytes_a_path_or_a_file(files: Path) -> None:
         assert {request(face_image=source).face_image for source in sources} == {b"a face"}
 
 
+def test_several_faces_are_one_array_of_their_bytes(files: Path) -> None:
+    several = request(face_image=[b"one", files / "face.jpg", io.BytesIO(b"three")])
+    datatype, array = several.tensors()["face_image"]
+    assert (datatype, array.shape, list(array)) == ("BYTES", (3,), [b"one", b"a face", b"three"])
+    assert request(face_image=(b"one",)).tensors()["face_image"][1].tolist() == [b"one"]
+
+
+def test_the_face_that_cannot_be_read_is_named_by_its_place() -> None:
+    with pytest.raises(InvalidInput, match=r"^face_image\[1\]: no such file: nobody\.jpg"):
+        request(face_image=[b"one", "nobody.jpg"])
+    with pytest.raises(InvalidInput, match=r"^face_image: the list is empty"):
+        request(face_image=[])
+
+
+def test_there_is_one_pose() -> None:
+    with pytest.raises(InvalidInput, match="pose_image: expected bytes, a path or an open file, not list"):
+        request(pose_image=[b"one", b"two"])
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"pose_image: no such file: .*nobody\.jpg"):
         request(pose_image=tmp_path / "nobody.jpg")

@@ -62,7 +62,7 @@ def make_request(**changes: Any) -> PipelineRequest:
     values = {
         "prompt": "a knight",
         "negative_prompt": None,
-        "face_image": b"",
+        "face_image": (b"",),
         "pose_image": b"",
         "num_inference_steps": 4,
         "guidance_scale": 3.0,
@@ -74,6 +74,7 @@ def make_request(**changes: Any) -> PipelineRequest:
         "scheduler": "euler",
         "enhance_face_region": True,
         "pose_without_face": "error",
+        "face_mismatch": "error",
         "max_side": 128,
         "output_format": "png",
         "output_quality": 95,
@@ -235,6 +236,8 @@ def make_tensors(**changes: Any) -> dict[str, np.ndarray]:
 
 def tensor(name: str, value: Any) -> np.ndarray:
     match value:
+        case list():
+            return np.concatenate([tensor(name, each) for each in value])
         case bool():
             return np.array([value])
         case str() | bytes():

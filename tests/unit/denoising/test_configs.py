@@ -23,7 +23,10 @@ def test_the_inputs_are_the_attributes_of_a_request(model: str) -> None:
     config = text_format.Parse(text, model_config_pb2.ModelConfig())
     inputs = {tensor.name: model_config_pb2.DataType.Name(tensor.data_type) for tensor in config.input}
     assert inputs == {attribute.name: attribute.triton_type for attribute in ATTRIBUTES}
-    assert all(tensor.optional and list(tensor.dims) == [1] for tensor in config.input)
+    assert all(tensor.optional for tensor in config.input)
+    several = {tensor.name for tensor in config.input if list(tensor.dims) == [-1]}
+    assert several == {attribute.name for attribute in ATTRIBUTES if attribute.most > 1} == {"face_image"}
+    assert all(list(tensor.dims) == [1] for tensor in config.input if tensor.name not in several)
     assert config.parameters["schedulers"].string_value == "euler"
 
 

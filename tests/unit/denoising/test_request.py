@@ -46,6 +46,7 @@ def test_every_given_value_arrives() -> None:
         "scheduler": "unipc",
         "enhance_face_region": False,
         "pose_without_face": "depth_only",
+        "face_mismatch": "average",
         "max_side": 64,
         "output_format": "webp",
         "output_quality": 1,
@@ -103,6 +104,25 @@ def test_a_longer_side_between_two_multiples_is_refused() -> None:
 def test_an_input_of_several_values_is_refused() -> None:
     tensors = make_tensors() | {"seed": np.array([1, 2], np.int64)}
     assert error_of(tensors) == "[INVALID_INPUT] seed: shape [2] is not one value, [1]"
+
+
+def test_there_may_be_eight_faces_and_each_is_called_by_its_place() -> None:
+    faces = [bytes([place]) for place in range(8)]
+    request = parsed(make_tensors(face_image=faces))
+    assert request.face_image == tuple(faces)
+    assert request.face_names == [f"face_image[{place}]" for place in range(8)]
+    assert parsed(make_tensors()).face_names == ["face_image"]
+
+
+@pytest.mark.parametrize("count", [0, 9])
+def test_no_face_and_nine_are_refused(count: int) -> None:
+    tensors = make_tensors() | {"face_image": np.array([b"a"] * count, np.object_)}
+    assert error_of(tensors) == f"[INVALID_INPUT] face_image: there are {count}, not 1 to 8"
+
+
+def test_there_is_one_pose() -> None:
+    expected = "[INVALID_INPUT] pose_image: shape [2] is not one value, [1]"
+    assert error_of(make_tensors(pose_image=[b"a", b"b"])) == expected
 
 
 def test_an_input_of_another_type_is_refused() -> None:

@@ -32,6 +32,36 @@ def test_what_is_required_may_be_neither(name: str) -> None:
         from_form(GIVEN | {name: ""})
 
 
+def test_several_faces_are_a_list_in_json_and_in_a_form() -> None:
+    several = GIVEN | {"face_image": ["AAAA", "CCCC"]}
+    for body in (from_json(json.dumps(several).encode()), from_form(several)):
+        assert body.attributes()["face_image"] == [b"AAAA", b"CCCC"]
+    assert PLAIN.attributes()["face_image"] == b"AAAA"
+    assert from_form(GIVEN | {"face_image": [b"\xff", "CCCC"]}).face_image == [b"\xff", b"CCCC"]
+
+
+@pytest.mark.parametrize(
+    ("faces", "message"),
+    [
+        ([], "face_image: the list is empty"),
+        (["AAAA"] * 9, "face_image: 9 are above the maximum 8"),
+        (["AAAA", 3], r"face_image\[1\]: 3 is not text"),
+        (["AAAA", ""], r"face_image\[1\]: is empty"),
+        ([["AAAA"]], r"face_image\[0\]: \['AAAA'\] is not text"),
+        ({"a": "AAAA"}, r"face_image: \{'a': 'AAAA'\} is not text"),
+        ("", "face_image: is empty"),
+    ],
+)
+def test_a_list_of_faces_that_is_none_is_refused_by_place(faces: Any, message: str) -> None:
+    with pytest.raises(BadRequest, match=f"^{message}$"):
+        from_json(json.dumps(GIVEN | {"face_image": faces}).encode())
+
+
+def test_there_is_one_pose() -> None:
+    with pytest.raises(BadRequest, match=r"^pose_image: .* is not text$"):
+        from_json(json.dumps(GIVEN | {"pose_image": ["AAAA", "BBBB"]}).encode())
+
+
 def test_an_empty_text_in_json_is_not_a_number() -> None:
     with pytest.raises(BadRequest, match=r"^seed: '' is not a whole number"):
         from_json(json.dumps(GIVEN | {"seed": ""}).encode())

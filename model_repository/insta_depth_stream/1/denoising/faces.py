@@ -1,18 +1,20 @@
 """The face in a picture of the request: searched as the published pipeline does, then more closely."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from insta_depth_shared.errors import FaceTooSmall
+from insta_depth_shared.errors import FacesDiffer, FaceTooSmall
 
 from .networks import Face, Networks, analyse_face
 
 CLOSER_SIDE_PX = 2560
 """Maximum longer side of the picture in the second search."""
+SAME_PERSON_COSINE = 0.2
+"""Below it two faces are of different people to insightface's demo of recognition (web-demos/src_recognition)."""
 SURROUNDINGS = 8.0
 """Side of the crop around a face that is too small for an identity, in longer sides of its box."""
 
@@ -77,6 +79,24 @@ async def find_identity(networks: Networks, picture: SentPicture, field: str, ne
     if min(face.width_px, face.height_px) >= needed_px or not picture.has_more_pixels:
         return face
     return await _look_closer(networks, await asyncio.to_thread(picture.closer), picture, face)
+
+
+def check_one_person(embeddings: Sequence[np.ndarray], names: Sequence[str]) -> None:
+    """Raise `FacesDiffer` where a face is unlike the mean of the others.
+
+    ``embeddings``: (512,) each, of any length; ``names``: of their pictures. The message names the most unlike one.
+    """
+    unit = np.stack([embedding / np.linalg.norm(embedding) for embedding in embeddings])
+    others = unit.sum(axis=0) - unit
+    cosines = (unit * others).sum(axis=1) / np.linalg.norm(others, axis=1)
+    is_pair = len(names) == 2
+    place = 1 if is_pair else int(np.argmin(cosines))
+    if cosines[place] < SAME_PERSON_COSINE:
+        rest = names[0] if is_pair else "the others"
+        raise FacesDiffer(
+            f"{names[place]}: shows another person than {rest}: the cosine of their embeddings is "
+            f'{cosines[place]:.2f}, below {SAME_PERSON_COSINE:g}; leave it out, or set face_mismatch to "average"'
+        )
 
 
 async def _look_closer(networks: Networks, closer: np.ndarray, picture: SentPicture, face: Face) -> Face:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +18,7 @@ from insta_depth_shared.pictures import PictureLimits, decode_picture, encode_pi
 
 from .conditioning import Conditioning, face_region_mask
 from .control_pictures import CONTROL_PICTURES, Pose, depth_picture
-from .faces import SentPicture, find_face, find_identity
+from .faces import SentPicture, check_one_person, find_face, find_identity
 from .loop import Denoising, preview
 from .metrics import Metrics
 from .networks import (
@@ -139,10 +139,10 @@ class Pipeline:
     async def _generate(self, request: PipelineRequest, listener: ProgressListener, clock: Stopwatch) -> PipelineOutput:
         scheduler = prepare_scheduler(request.scheduler, request.num_inference_steps, self._manifest.scheduler)
         clock.lap("queue")
-        face_picture, pose_picture = await self._decode_pictures(request)
+        face_pictures, pose_picture = await self._decode_pictures(request)
         clock.lap("decode_inputs")
         _raise_if_cancelled(listener)
-        conditioning, has_pose_face = await self._condition(request, face_picture, pose_picture)
+        conditioning, has_pose_face = await self._condition(request, face_pictures, pose_picture)
         clock.lap("conditioning")
         latents = await self._denoise(request, scheduler, conditioning, listener)
         clock.lap("denoise")
@@ -154,11 +154,16 @@ class Pipeline:
         clock.lap("encode")
         return PipelineOutput(content, request.seed, clock.timings_ms(), has_pose_face)
 
-    async def _decode_pictures(self, request: PipelineRequest) -> list[SentPicture]:
-        pictures = {"face_image": request.face_image, "pose_image": request.pose_image}
-        return await asyncio.gather(
-            *(asyncio.to_thread(self._decode_picture, name, data, request.max_side) for name, data in pictures.items())
-        )
+    async def _decode_pictures(self, request: PipelineRequest) -> tuple[list[SentPicture], SentPicture]:
+        pose = asyncio.to_thread(self._decode_picture, "pose_image", request.pose_image, request.max_side)
+        return await asyncio.gather(self._decode_faces(request), pose)
+
+    async def _decode_faces(self, request: PipelineRequest) -> list[SentPicture]:
+        """One after the other: a picture takes all its pixels until it is resized."""
+        return [
+            await asyncio.to_thread(self._decode_picture, name, data, request.max_side)
+            for name, data in zip(request.face_names, request.face_image, strict=True)
+        ]
 
     def _decode_picture(self, name: str, data: bytes, max_side: int) -> SentPicture:
         facts = self._manifest.image
@@ -170,11 +175,11 @@ class Pipeline:
         return SentPicture(resized, picture.shape[:2], decode)
 
     async def _condition(
-        self, request: PipelineRequest, face_picture: SentPicture, pose_picture: SentPicture
+        self, request: PipelineRequest, face_pictures: Sequence[SentPicture], pose_picture: SentPicture
     ) -> tuple[Conditioning, bool]:
         """Return what the picture is made from, and whether the pose picture has a face."""
         face_tokens, pose_face, text, depth = await asyncio.gather(
-            self._face_tokens(face_picture, request.is_guided),
+            self._face_tokens(face_pictures, request),
             self._pose_face(pose_picture, request.pose_without_face),
             encode_prompts(self._networks, request, self._manifest),
             self._depth(pose_picture.resized),
@@ -191,11 +196,20 @@ class Pipeline:
         )
         return conditioning, pose_face is not None
 
-    async def _face_tokens(self, picture: SentPicture, is_guided: bool) -> torch.Tensor:
-        face = await find_identity(self._networks, picture, "face_image", self._manifest.face.min_face_px)
+    async def _face_tokens(self, pictures: Sequence[SentPicture], request: PipelineRequest) -> torch.Tensor:
+        """Of several pictures, the mean of the embeddings as they are, as InstantID's authors advise (its issue 27)."""
+        names = request.face_names
+        embeddings = [await self._identity(*each) for each in zip(pictures, names, strict=True)]
+        if len(embeddings) > 1 and request.face_mismatch == "error":
+            check_one_person(embeddings, names)
+        embedding = np.mean(embeddings, axis=0)
+        return await project_face(self._networks, embedding, request.is_guided, self._dtype, self._device)
+
+    async def _identity(self, picture: SentPicture, name: str) -> np.ndarray:
+        face = await find_identity(self._networks, picture, name, self._manifest.face.min_face_px)
         if face is None:
-            raise NoFace("face_image: no face found; a picture with at least one face is needed")
-        return await project_face(self._networks, face.embedding, is_guided, self._dtype, self._device)
+            raise NoFace(f"{name}: no face found; a picture with at least one face is needed")
+        return face.embedding
 
     async def _pose_face(self, picture: SentPicture, without_face: str) -> Face | None:
         face = await find_face(self._networks, picture)

@@ -25,7 +25,7 @@ class PipelineRequest:
 
     prompt: str
     negative_prompt: str | None
-    face_image: bytes = field(repr=False)
+    face_image: tuple[bytes, ...] = field(repr=False)
     pose_image: bytes = field(repr=False)
     num_inference_steps: int
     guidance_scale: float
@@ -37,10 +37,17 @@ class PipelineRequest:
     scheduler: str
     enhance_face_region: bool
     pose_without_face: str
+    face_mismatch: str
     max_side: int
     output_format: str
     output_quality: int
     preview: bool
+
+    @property
+    def face_names(self) -> list[str]:
+        """What each picture of ``face_image`` is called: by its place, where there are several."""
+        count = len(self.face_image)
+        return ["face_image"] if count == 1 else [f"face_image[{place}]" for place in range(count)]
 
     @property
     def is_guided(self) -> bool:
@@ -74,6 +81,8 @@ def _limited(attribute: Attribute, image: ImageFacts) -> Attribute:
 
 
 def _read(attribute: Attribute, tensor: np.ndarray) -> Any:
+    if attribute.most > 1:
+        return _several(attribute, tensor)
     element = _only_element(attribute, tensor)
     match attribute.kind:
         case "picture":
@@ -88,6 +97,12 @@ def _read(attribute: Attribute, tensor: np.ndarray) -> Any:
             return _within_range(attribute, int(element))
         case "number":
             return _within_range(attribute, _as_typed(element))
+
+
+def _several(attribute: Attribute, tensor: np.ndarray) -> tuple[Any, ...]:
+    if not 1 <= tensor.size <= attribute.most:
+        raise InvalidInput(f"{attribute.name}: there are {tensor.size}, not 1 to {attribute.most}")
+    return tuple(_only_element(attribute, element) for element in tensor.reshape(-1, 1))
 
 
 def _only_element(attribute: Attribute, tensor: np.ndarray) -> Any:
