@@ -101,7 +101,7 @@ def simulate(server: Server, jobs: Sequence[SimulatedJob], sharing: Any, noise: 
             job.met_limit = True
         call = sharing.next_call(sharing.ordered(in_flight))
         call_s = server.call_s(len(call)) * max(0.1, chance.gauss(1, noise))
-        sharing.called(call, call_s)
+        sharing.called(sharing.call_of(call), call_s)
         now += call_s
         for job in call:
             job.steps_left -= 1

@@ -40,6 +40,11 @@ def _documented(name: str, kind: Any, triton_type: str, about: str, default: Any
     return Attribute(name, kind, triton_type, about, default, is_documented=True, **limits)
 
 
+def _share(name: str, about: str, default: float) -> Attribute:
+    about = f"{about}, as a share of the steps"
+    return Attribute(name, "number", "TYPE_FP32", about, default, minimum=0, maximum=1)
+
+
 ATTRIBUTES = (
     _documented("prompt", "text", "TYPE_STRING", "prompt to render", is_required=True),
     _documented(
@@ -69,6 +74,13 @@ ATTRIBUTES = (
     Attribute("ip_adapter_scale", "number", "TYPE_FP32", "weight of the face's attention", 0.8, minimum=0, maximum=2),
     Attribute("identitynet_scale", "number", "TYPE_FP32", "weight of the face's keypoints", 0.8, minimum=0, maximum=2),
     Attribute("depth_scale", "number", "TYPE_FP32", "weight of the pose picture's depth", 0.5, minimum=0, maximum=2),
+    _share("identitynet_start", "start of IdentityNet", 0),
+    _share("identitynet_end", "end of IdentityNet", 1),
+    _share("depth_start", "start of the depth", 0),
+    _share("depth_end", "end of the depth", 1),
+    _share("ip_adapter_start", "start of the face's attention", 0),
+    _share("ip_adapter_end", "end of the face's attention", 1),
+    _share("guidance_end", "end of guidance", 1),
     # The manifest lists the names, and says which is the default.
     Attribute("scheduler", "text", "TYPE_STRING", "sampler of the denoising steps", "euler"),
     Attribute("enhance_face_region", "flag", "TYPE_BOOL", "let the face act inside the pose's face box only", True),

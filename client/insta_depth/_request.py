@@ -40,6 +40,13 @@ class Attributes(RequiredAttributes, total=False):
     ip_adapter_scale: float | None
     identitynet_scale: float | None
     depth_scale: float | None
+    identitynet_start: float | None
+    identitynet_end: float | None
+    depth_start: float | None
+    depth_end: float | None
+    ip_adapter_start: float | None
+    ip_adapter_end: float | None
+    guidance_end: float | None
     scheduler: str | None
     enhance_face_region: bool | None
     pose_without_face: str | None
@@ -52,6 +59,10 @@ class Attributes(RequiredAttributes, total=False):
 
 def _sent_as(datatype: str, about: str) -> dict[str, str]:
     return {"datatype": datatype, "about": about}
+
+
+def _share(about: str) -> Any:
+    return field(default=None, metadata=_sent_as("FP32", f"{about}, as a share of the steps, 0 to 1"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +99,13 @@ class GenerationRequest:
     depth_scale: float | None = field(
         default=None, metadata=_sent_as("FP32", "weight of the pose picture's depth, 0 to 2")
     )
+    identitynet_start: float | None = _share("start of IdentityNet")
+    identitynet_end: float | None = _share("end of IdentityNet")
+    depth_start: float | None = _share("start of the depth")
+    depth_end: float | None = _share("end of the depth")
+    ip_adapter_start: float | None = _share("start of the face's attention")
+    ip_adapter_end: float | None = _share("end of the face's attention")
+    guidance_end: float | None = _share("end of guidance")
     scheduler: str | None = field(
         default=None, metadata=_sent_as("BYTES", "sampler of the denoising steps; `insta-depth status` lists them")
     )

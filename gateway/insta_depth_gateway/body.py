@@ -32,6 +32,7 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 Quality = Annotated[int, Field(ge=1, le=100), BeforeValidator(_whole)]
 Side = Annotated[int, Field(ge=64, multiple_of=64), BeforeValidator(_whole)]
 Scale = Annotated[float, Field(ge=0, le=2)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Picture = Annotated[
     # not strict: JSON has no bytes, so they come as text
     bytes,
@@ -43,6 +44,10 @@ Pictures = Annotated[
     | Annotated[list[Picture], Tag("several"), Field(min_length=1, max_length=MOST_FACES)],
     Discriminator(lambda value: "several" if isinstance(value, list) else "one"),
 ]
+
+
+def _share(about: str) -> Any:
+    return Field(None, description=f"Extension: {about}, as a share of the steps.")
 
 
 class GenerationBody(BaseModel):
@@ -69,6 +74,13 @@ class GenerationBody(BaseModel):
     ip_adapter_scale: Scale | None = Field(None, description="Extension: weight of the face's attention.")
     identitynet_scale: Scale | None = Field(None, description="Extension: weight of the face's keypoints.")
     depth_scale: Scale | None = Field(None, description="Extension: weight of the pose picture's depth.")
+    identitynet_start: Share | None = _share("start of IdentityNet")
+    identitynet_end: Share | None = _share("end of IdentityNet")
+    depth_start: Share | None = _share("start of the depth")
+    depth_end: Share | None = _share("end of the depth")
+    ip_adapter_start: Share | None = _share("start of the face's attention")
+    ip_adapter_end: Share | None = _share("end of the face's attention")
+    guidance_end: Share | None = _share("end of guidance")
     scheduler: str | None = Field(
         None,
         description="Extension: sampler of the denoising steps, eg. 'euler'; the checkpoint says which there are.",

@@ -30,6 +30,10 @@ def base(make):
         {"identitynet_scale": 1.6},
         {"depth_scale": 1.5},
         {"enhance_face_region": False},
+        {"ip_adapter_start": 0.5},
+        {"identitynet_end": 0.5},
+        {"depth_start": 0.5},
+        {"guidance_end": 0.5},
         {"scheduler": "dpmpp_2m_karras"},
         {"scheduler": "unipc"},
         {"scheduler": "lcm"},
@@ -39,6 +43,20 @@ def base(make):
 )
 def test_a_control_changes_the_picture(make, base, change):
     assert psnr_db(make(**{"num_inference_steps": 6} | change), base) < CHANGED_DB
+
+
+@pytest.mark.parametrize("control", ["identitynet", "depth", "ip_adapter"])
+def test_a_control_that_never_acts_is_one_of_scale_0(make, base, control):
+    never = make(num_inference_steps=6, **{f"{control}_end": 0.01})
+    np.testing.assert_array_equal(never, make(num_inference_steps=6, **{f"{control}_scale": 0.0}))
+    always = make(num_inference_steps=6, **{f"{control}_start": 0.0, f"{control}_end": 1.0})
+    np.testing.assert_array_equal(always, base)
+
+
+def test_guidance_that_ends_at_once_is_guidance_1(make, base):
+    ended = make(num_inference_steps=6, guidance_end=0.0)
+    np.testing.assert_array_equal(ended, make(num_inference_steps=6, guidance_scale=1.0))
+    np.testing.assert_array_equal(make(num_inference_steps=6, guidance_end=1.0), base)
 
 
 @pytest.mark.parametrize(("scheduler", "least_db"), [("ddim", 40), ("dpmpp_2m", 27), ("unipc", 27)])

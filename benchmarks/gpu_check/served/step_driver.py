@@ -70,7 +70,7 @@ class TritonPythonModel:
         dtypes = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in self._inputs.items()}
         latents = SimpleNamespace(channels=self._inputs["sample"].shape[1], scale_factor=_SCALE_FACTOR)
         conditioning = {name: self._inputs[name] for name in self._inputs.keys() - {"sample", "timestep"}}
-        request: Any = SimpleNamespace(guidance_scale=5.0, seed=0)
+        request: Any = SimpleNamespace(guidance_scale=5.0, guidance_end=1.0, windows={}, seed=0)
         manifest: Any = SimpleNamespace(latents=latents, denoise_step_inputs=dtypes)
         scheduler = prepare_scheduler("checkpoint", step_count, _SCHEDULER)
         return Denoising(request, scheduler, conditioning, (height * _SCALE_FACTOR, width * _SCALE_FACTOR), manifest)

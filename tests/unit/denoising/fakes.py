@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from denoising import SCHEDULERS, Conditioning, Denoising, Metrics, PipelineRequest, Progress, prepare_scheduler
+from denoising.request import WINDOWED
 from PIL import Image
 
 from insta_depth_shared.errors import TooLarge
@@ -75,6 +76,8 @@ def make_request(**changes: Any) -> PipelineRequest:
         "enhance_face_region": True,
         "pose_without_face": "error",
         "face_mismatch": "error",
+        **{f"{control}_{edge}": share for control in WINDOWED for edge, share in (("start", 0.0), ("end", 1.0))},
+        "guidance_end": 1.0,
         "max_side": 128,
         "output_format": "png",
         "output_quality": 95,
@@ -244,7 +247,7 @@ def tensor(name: str, value: Any) -> np.ndarray:
             return np.array([value.encode() if isinstance(value, str) else value], np.object_)
         case _ if name == "seed":
             return np.array([value], np.int64)
-        case _ if name.endswith("_scale"):
+        case _ if name.endswith(("_scale", "_start", "_end")):
             return np.array([value], np.float32)
         case _:
             return np.array([value], np.int32)

@@ -77,6 +77,13 @@ def test_every_given_value_arrives() -> None:
         ({"output_quality": 0}, "[INVALID_INPUT] output_quality: 0 is below the minimum 1"),
         ({"scheduler": "heun"}, f"[INVALID_INPUT] scheduler: 'heun' is none of {SCHEDULERS}"),
         ({"output_format": "gif"}, "[INVALID_INPUT] output_format: 'gif' is none of jpeg, png, webp"),
+        ({"depth_end": 1.1}, "[INVALID_INPUT] depth_end: 1.1 is above the maximum 1"),
+        ({"guidance_end": -0.1}, "[INVALID_INPUT] guidance_end: -0.1 is below the minimum 0"),
+        (
+            {"identitynet_start": 0.5, "identitynet_end": 0.5},
+            "[INVALID_INPUT] identitynet_start: 0.5 is not below identitynet_end, 0.5",
+        ),
+        ({"ip_adapter_start": 1.0}, "[INVALID_INPUT] ip_adapter_start: 1 is not below ip_adapter_end, 1"),
         ({"pose_without_face": ""}, "[INVALID_INPUT] pose_without_face: '' is none of error, depth_only"),
     ],
 )

@@ -115,7 +115,7 @@ def test_the_number_of_rows_follows_a_server_that_changes() -> None:
     def settled(server: Server) -> int:
         for _ in range(2 * FORGOTTEN_CALLS):
             call = sharing.next_call(jobs)
-            sharing.called(call, server.call_s(len(call)))
+            sharing.called(sharing.call_of(call), server.call_s(len(call)))
         return len(sharing.next_call(jobs))
 
     assert settled(Server(row_share=1.0)) == 1

@@ -15,6 +15,7 @@ from insta_depth_shared.manifest import Manifest
 from .conditioning import torch_dtype
 from .request import PipelineRequest
 from .trajectory import Trajectory
+from .windows import Window
 
 Rows = Mapping[str, torch.Tensor]
 """The inputs of ``denoise_step`` by name, (R, …), all on one device."""
@@ -24,7 +25,7 @@ class Denoising:
     """One request's latents on their way from noise to a picture, on the device of its conditioning.
 
     ``scheduler``: one of its own, from `prepare_scheduler`.
-    ``conditioning``: the inputs of ``denoise_step`` that stay the same at every step, one or two rows each.
+    ``conditioning``: the inputs of ``denoise_step`` that stay the same while all controls act, one or two rows each.
     The noise is drawn on the host, so that a seed means one picture on every device.
     """
 
@@ -36,7 +37,10 @@ class Denoising:
         size_px: tuple[int, int],
         manifest: Manifest,
     ) -> None:
-        self.conditioning = conditioning
+        self._all_acting = self._conditioning = conditioning
+        self._phase: tuple[bool, ...] = ()
+        self._windows = request.windows
+        self._guidance = Window(end=request.guidance_end)
         self._guidance_scale = request.guidance_scale
         self._dtypes = manifest.denoise_step_inputs
         self._device = conditioning["text_embeds"].device
@@ -47,13 +51,39 @@ class Denoising:
 
     @property
     def row_count(self) -> int:
-        """Rows that this request adds to a call: 2 with guidance, else 1."""
-        return len(self.conditioning["text_embeds"])
+        """Rows that this request adds to the next call: 2 with guidance, else 1."""
+        return self._row_count_at(self.step)
+
+    @property
+    def rows_left(self) -> int:
+        """Rows of all calls to come."""
+        return sum(self._row_count_at(step) for step in range(self.step, self.step_count))
+
+    def _row_count_at(self, step: int) -> int:
+        return len(self._all_acting["text_embeds"]) if self._guidance.holds(step, self.step_count) else 1
+
+    @property
+    def conditioning(self) -> Rows:
+        """The inputs of the next call that stay the same while the same controls act: one object until they change.
+
+        A control that does not act has the scale 0; without guidance the positive row is left.
+        """
+        phase = tuple(window.holds(self.step, self.step_count) for window in (self._guidance, *self._windows.values()))
+        if phase != self._phase:
+            self._phase, self._conditioning = phase, self._acting(*phase)
+        return self._conditioning
+
+    def _acting(self, is_guided: bool, *controls: bool) -> Rows:
+        if is_guided and all(controls):
+            return self._all_acting
+        silent = {name for name, acts in zip(self._windows, controls, strict=True) if not acts}
+        rows = {name: torch.zeros_like(value) if name in silent else value for name, value in self._all_acting.items()}
+        return rows if is_guided else {name: value[-1:] for name, value in rows.items()}
 
     @property
     def shape_key(self) -> tuple[int, ...]:
         """Height and width of the latents and number of tokens: requests that agree can share a call."""
-        return (*self.latents.shape[2:], self.conditioning["encoder_hidden_states"].shape[1])
+        return (*self.latents.shape[2:], self._all_acting["encoder_hidden_states"].shape[1])
 
     @property
     def step(self) -> int:

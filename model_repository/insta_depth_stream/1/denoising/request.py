@@ -15,7 +15,10 @@ from insta_depth_shared.manifest import ImageFacts, Manifest
 
 from .schedulers import SCHEDULERS
 from .settings import Settings
+from .windows import Window
 
+WINDOWED = ("identitynet", "depth", "ip_adapter")
+"""Controls with attributes for where they start and end."""
 _DTYPE_KINDS = {"text": "OSU", "picture": "OSU", "choice": "OSU", "flag": "b", "whole": "iu", "number": "f"}
 
 
@@ -38,10 +41,25 @@ class PipelineRequest:
     enhance_face_region: bool
     pose_without_face: str
     face_mismatch: str
+    identitynet_start: float
+    identitynet_end: float
+    depth_start: float
+    depth_end: float
+    ip_adapter_start: float
+    ip_adapter_end: float
+    guidance_end: float
     max_side: int
     output_format: str
     output_quality: int
     preview: bool
+
+    @property
+    def windows(self) -> dict[str, Window]:
+        """When each control acts, by the name of its scale."""
+        return {
+            f"{control}_scale": Window(getattr(self, f"{control}_start"), getattr(self, f"{control}_end"))
+            for control in WINDOWED
+        }
 
     @property
     def face_names(self) -> list[str]:
@@ -70,6 +88,7 @@ def parse(tensors: Mapping[str, np.ndarray], manifest: Manifest, settings: Setti
     if values["seed"] == RANDOM_SEED:
         values["seed"] = secrets.randbelow(MAX_SEED + 1)
     _check_scheduler(values["scheduler"], manifest.schedulers)
+    _check_windows(values)
     return PipelineRequest(**values)
 
 
@@ -138,6 +157,13 @@ def _check_scheduler(name: str, offered: Sequence[str]) -> None:
     if name not in offered:
         why = "does not fit this checkpoint, which offers" if name in SCHEDULERS else "is none of"
         raise InvalidInput(f"scheduler: {reprlib.repr(name)} {why} {', '.join(offered)}")
+
+
+def _check_windows(values: Mapping[str, Any]) -> None:
+    for control in WINDOWED:
+        start, end = values[f"{control}_start"], values[f"{control}_end"]
+        if start >= end:
+            raise InvalidInput(f"{control}_start: {_shown(start)} is not below {control}_end, {_shown(end)}")
 
 
 def _within_range(attribute: Attribute, value: float) -> float:

@@ -7,6 +7,7 @@ is measured.
 
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from statistics import median
 from typing import Protocol, TypeVar
@@ -48,7 +49,7 @@ class Job(Protocol):
 
     @property
     def step_work(self) -> float:
-        """Work of one of its steps, in a unit that all requests share."""
+        """Work of its next step, in a unit that all requests share."""
         ...
 
     @property
@@ -101,6 +102,15 @@ class CallTimes:
                 yield rows, times
 
 
+@dataclass(frozen=True)
+class Call:
+    """One call of ``denoise_step``, before it is made: a step may change what its requests add to the next one."""
+
+    shape_key: ShapeKey
+    rows: int
+    work: float
+
+
 class Sharing:
     """Chooses each call's requests, and learns from the calls' times how many of them to take.
 
@@ -145,7 +155,11 @@ class Sharing:
         enough = rates[-1] * (1 - TOLERANCE / in_flight**3)
         return next(count for count, rate in enumerate(rates, start=1) if rate >= enough)
 
-    def called(self, jobs: Sequence[J], seconds: float) -> None:
-        """Learn from a call of ``jobs`` that took ``seconds``."""
-        self.times.observe(jobs[0].shape_key, sum(job.row_count for job in jobs), seconds)
-        self.work_done += sum(job.step_work for job in jobs)
+    def call_of(self, jobs: Sequence[J]) -> Call:
+        """Return what a call of ``jobs`` is."""
+        return Call(jobs[0].shape_key, sum(job.row_count for job in jobs), sum(job.step_work for job in jobs))
+
+    def called(self, call: Call, seconds: float) -> None:
+        """Learn from a call that took ``seconds``."""
+        self.times.observe(call.shape_key, call.rows, seconds)
+        self.work_done += call.work

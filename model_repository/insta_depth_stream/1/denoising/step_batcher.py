@@ -15,7 +15,7 @@ import torch
 
 from insta_depth_shared.errors import Cancelled
 
-from .loop import Denoising
+from .loop import Denoising, Rows
 from .metrics import Metrics
 from .networks import Networks
 from .sharing import Sharing
@@ -48,13 +48,13 @@ class ActiveRequest:
 
     @property
     def step_work(self) -> float:
-        """Latent cells of all its rows."""
+        """Latent cells of all its rows in the next call."""
         return self.denoising.row_count * self.denoising.latents[0, 0].numel()
 
     @property
     def work_left(self) -> float:
         """Latent cells of all its rows and steps to come."""
-        return self.step_work * (self.denoising.step_count - self.denoising.step)
+        return self.denoising.rows_left * self.denoising.latents[0, 0].numel()
 
     @property
     def has_left(self) -> bool:
@@ -109,7 +109,7 @@ class StepBatcher:
         self._metrics = metrics
         self._members: list[ActiveRequest] = []
         self._ticking: asyncio.Task[None] | None = None
-        self._joined: tuple[Sequence[ActiveRequest], dict[str, torch.Tensor]] = ([], {})
+        self._joined: tuple[Sequence[Rows], dict[str, torch.Tensor]] = ([], {})
 
     async def run(
         self,
@@ -154,9 +154,9 @@ class StepBatcher:
         for ahead, member in enumerate(ordered):
             if member not in members:
                 member.wait(ahead)
-        started_s = time.perf_counter()
+        call, started_s = self._sharing.call_of(members), time.perf_counter()
         if await self._step(members):
-            self._sharing.called(members, time.perf_counter() - started_s)
+            self._sharing.called(call, time.perf_counter() - started_s)
 
     async def _step(self, members: Sequence[ActiveRequest]) -> bool:
         """Make one call for ``members`` and return whether it succeeded; an error affects only them."""
@@ -166,7 +166,7 @@ class StepBatcher:
             for member in members:
                 member.leave(error)
             return False
-        ends = accumulate((member.row_count for member in members), initial=0)
+        ends = list(accumulate((member.row_count for member in members), initial=0))
         for member, (start, end) in zip(members, pairwise(ends), strict=True):
             member.advance(noise_pred[start:end])
         return True
@@ -178,9 +178,10 @@ class StepBatcher:
         return (await self._networks.call_on(device, "denoise_step", inputs, ["noise_pred"]))["noise_pred"]
 
     def _conditioning(self, members: Sequence[ActiveRequest]) -> dict[str, torch.Tensor]:
-        """Join the conditioning, which is constant over the steps; kept while the calls have the same members."""
-        if self._joined[0] != members:
-            self._joined = (members, _join([member.denoising.conditioning for member in members]))
+        """Join the conditioning; kept while the calls have the same members, in whom the same controls act."""
+        parts = [member.denoising.conditioning for member in members]
+        if list(map(id, self._joined[0])) != list(map(id, parts)):
+            self._joined = (parts, _join(parts))
         return self._joined[1]
 
 
