@@ -14,6 +14,7 @@ from PIL import Image, ImageFile, ImageOps
 
 from .errors import InvalidInput, TooLarge
 from .jpeg_ends import decode_cut
+from .marks import Mark
 
 READABLE = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _READABLE = ", ".join(READABLE)
@@ -90,10 +91,10 @@ def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
     return width, height
 
 
-def encode_picture(image: np.ndarray, output_format: str, quality: int) -> bytes:
+def encode_picture(image: np.ndarray, output_format: str, quality: int, mark: Mark | None = None) -> bytes:
     """Return ``image``, (H, W, 3) uint8 RGB, as the bytes of a jpeg, png or webp file.
 
-    ``quality``, 1 to 100, has no effect on png, which is lossless.
+    ``quality``, 1 to 100, has no effect on png, which is lossless. ``mark``: what the file says beside its pixels.
     """
     options: dict[str, dict[str, Any]] = {
         "jpeg": {"quality": quality, "subsampling": "4:4:4", "optimize": True},
@@ -101,7 +102,8 @@ def encode_picture(image: np.ndarray, output_format: str, quality: int) -> bytes
         "webp": {"quality": quality},
     }
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, output_format, **options[output_format])
+    marked = mark.options(output_format) if mark else {}
+    Image.fromarray(image).save(buffer, output_format, **options[output_format], **marked)
     return buffer.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import io
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from denoising import Pipeline, PipelineOutput, Settings
 from denoising.control_pictures import draw_face_keypoints
+from PIL import Image
 
 from insta_depth_shared.errors import Cancelled, InvalidInput, NoFace, Overloaded, TooLarge
 from insta_depth_shared.manifest import DepthFacts
@@ -32,7 +34,7 @@ GUIDED: dict[str, Any] = {"base64": False, "output_format": "png"}
 class Studio:
     """A `Pipeline` with everything around it in reach."""
 
-    def __init__(self, force_zeros: bool = True, **settings: int) -> None:
+    def __init__(self, force_zeros: bool = True, **settings: Any) -> None:
         self.networks = FakeNetworks()
         self.metrics = CountingMetrics()
         self.pipeline = Pipeline(
@@ -133,6 +135,20 @@ async def test_both_pictures_have_the_size_that_the_request_asks_for() -> None:
     assert opened(generated.image).shape == (64, 64, 3)
     seen = [inputs["image"].shape for inputs in studio.networks.inputs_of("face_analysis")]
     assert seen.count((64, 64, 3)) == 2
+
+
+@pytest.mark.parametrize(
+    ("metadata", "tells", "how"), [("provenance", True, False), ("parameters", True, True), ("none", False, False)]
+)
+async def test_files_say_what_the_operator_wants_and_never_the_prompt(metadata: Any, tells: bool, how: bool) -> None:
+    listener = PatientAudience()
+    studio = Studio(metadata=metadata)
+    generated = await studio.generate(listener, preview=True, prompt="a secret knight", scheduler="ddim")
+    files = [generated.image, *(progress.preview or b"" for progress in listener.progress if not progress.ahead)]
+    assert [b"trainedAlgorithmicMedia" in file for file in files] == [tells] * len(files)
+    line = Image.open(io.BytesIO(generated.image)).info.get("parameters", "")
+    assert line.startswith("Steps: 10, Sampler: ddim, CFG scale: 3, Seed: 7, Size: ") == how
+    assert not any(b"secret" in file for file in files)
 
 
 async def test_the_face_region_can_be_left_alone() -> None:

@@ -14,6 +14,7 @@ import torch
 
 from insta_depth_shared.errors import Cancelled, InstaDepthError, InvalidInput, NoFace, Overloaded
 from insta_depth_shared.manifest import Manifest
+from insta_depth_shared.marks import Mark, parameters_line
 from insta_depth_shared.pictures import PictureLimits, decode_picture, encode_picture, resize_for_model
 
 from .conditioning import Conditioning, face_region_mask
@@ -150,7 +151,7 @@ class Pipeline:
             image = await decode_latents(self._networks, latents)
         clock.lap("decode")
         _raise_if_cancelled(listener)
-        content = await asyncio.to_thread(_encode, image, request)
+        content = await asyncio.to_thread(self._encode, image, request)
         clock.lap("encode")
         return PipelineOutput(content, request.seed, clock.timings_ms(), has_pose_face)
 
@@ -246,8 +247,13 @@ class Pipeline:
         return denoising.latents
 
     def _preview(self, denoising: Denoising, request: PipelineRequest) -> bytes:
-        content = encode_picture(preview(denoising, self._manifest), "jpeg", PREVIEW_QUALITY)
+        mark = None if self._settings.metadata == "none" else Mark()
+        content = encode_picture(preview(denoising, self._manifest), "jpeg", PREVIEW_QUALITY, mark)
         return _as_wanted(content, request)
+
+    def _encode(self, image: np.ndarray, request: PipelineRequest) -> bytes:
+        mark = _mark(self._settings.metadata, request, image)
+        return _as_wanted(encode_picture(image, request.output_format, request.output_quality, mark), request)
 
     @contextmanager
     def _admitted(self) -> Iterator[None]:
@@ -277,9 +283,22 @@ class Pipeline:
             self._metrics.request_ended(outcome.lower())
 
 
-def _encode(image: np.ndarray, request: PipelineRequest) -> bytes:
-    content = encode_picture(image, request.output_format, request.output_quality)
-    return _as_wanted(content, request)
+def _mark(metadata: str, request: PipelineRequest, image: np.ndarray) -> Mark | None:
+    """Return what the file says; never a prompt, and nothing of the pictures."""
+    if metadata != "parameters":
+        return None if metadata == "none" else Mark()
+    height, width = image.shape[:2]
+    values = {
+        "Steps": request.num_inference_steps,
+        "Sampler": request.scheduler,
+        "CFG scale": f"{request.guidance_scale:g}",
+        "Seed": request.seed,
+        "Size": f"{width}x{height}",
+        "IP-Adapter scale": f"{request.ip_adapter_scale:g}",
+        "IdentityNet scale": f"{request.identitynet_scale:g}",
+        "Depth scale": f"{request.depth_scale:g}",
+    }
+    return Mark(parameters_line(values))
 
 
 def _as_wanted(content: bytes, request: PipelineRequest) -> bytes:

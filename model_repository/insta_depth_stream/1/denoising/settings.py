@@ -3,12 +3,15 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
+
+from insta_depth_shared.marks import METADATA
 
 PREFIX = "INSTA_DEPTH_"
 
 
 class SettingError(ValueError):
-    """A variable of the environment is not a whole number, or is too small."""
+    """A variable of the environment has no value that it may have."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Settings:
     max_image_bytes: int = 16 * 2**20
     max_image_pixels: int = 50_000_000
     max_prompt_characters: int = 8192
+    metadata: str = "provenance"
+    """What a picture's file says of itself, one of `METADATA`."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None, engine_rows: int = max_rows) -> "Settings":
@@ -33,15 +38,19 @@ class Settings:
         """
         environment = os.environ if environment is None else environment
         names = {field.name: PREFIX + field.name.upper() for field in fields(cls)}
-        named = {
-            field: _whole_number(name, environment[name], minimum=2 if field == "max_rows" else 1)
-            for field, name in names.items()
-            if name in environment
-        }
+        named = {field: _read(field, name, environment[name]) for field, name in names.items() if name in environment}
         settings = cls(**{"max_rows": engine_rows} | named)
         if settings.max_rows > engine_rows:
             raise SettingError(f"{names['max_rows']}: {settings.max_rows} is above the engines' maximum {engine_rows}")
         return settings
+
+
+def _read(field: str, name: str, text: str) -> Any:
+    if field != "metadata":
+        return _whole_number(name, text, minimum=2 if field == "max_rows" else 1)
+    if text not in METADATA:
+        raise SettingError(f"{name}: {text!r} is none of {', '.join(METADATA)}")
+    return text
 
 
 def _whole_number(name: str, text: str, minimum: int) -> int:
