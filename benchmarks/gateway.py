@@ -6,11 +6,12 @@ The gateway is a process as anyone starts it, with a key and its credits in SQLi
 
 import base64
 import http.client
+import io
 import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,11 +19,14 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+import numpy as np
 from insta_depth import InstaDepth
+from PIL import Image
 
 from deploy.local import ON_FREE_PORTS, LocalTriton
 
 from . import stand_in
+from .certificates import make_certificates
 from .options import Options
 from .python_server import free_port, python_server
 from .records import Measured
@@ -61,18 +65,25 @@ Side = Callable[[], bytes]
 Server = Callable[[Options], AbstractContextManager[Served]]
 
 
-def measure(options: Options, server: Server, way: type["Multipart"] | type["Json"], pairs_per_repeat: int) -> Measured:
-    """Compare the two sides, after some requests to warm up."""
+def measure(
+    options: Options,
+    server: Server,
+    way: type["Multipart"] | type["Json"],
+    pairs_per_repeat: int,
+    is_signed: bool = False,
+) -> Measured:
+    """Compare the two sides, after some requests to warm up; ``is_signed``: the gateway signs its pictures."""
     with (
         server(options) as served,
-        gateway(served.triton_url) as (port, key),
+        _signing(is_signed) as signing,
+        gateway(served.triton_url, signing) as (port, key),
         InstaDepth(served.triton_url, _TIMEOUT_S) as client,
     ):
         through = way(port, key, served.request)
         sides: tuple[Side, Side] = (lambda: client.generate(**served.request).image, through)
         for _ in range(_WARM_UP):
             image, same = (side() for side in sides)
-        if image != same:
+        if is_signed == (image == same) or not _same_pixels(image, same):
             raise ValueError("the gateway's picture is not the client's")
         count = options.repeats * pairs_per_repeat
         pairs = [_pair(sides, through.base64_ms(image), swapped=bool(index % 2)) for index in range(count)]
@@ -128,16 +139,35 @@ def answering_at_once(options: Options) -> Iterator[Served]:
 
 
 @contextmanager
-def gateway(triton_url: str) -> Iterator[tuple[int, str]]:
+def _signing(is_signed: bool) -> Iterator[dict[str, str]]:
+    """Yield the settings of a gateway that signs, with a certificate of its own; none where it does not."""
+    if not is_signed:
+        yield {}
+        return
+    certificates = make_certificates()
+    with tempfile.TemporaryDirectory() as folder:
+        certificate, key = Path(folder) / "certificate.pem", Path(folder) / "key.pem"
+        certificate.write_bytes(certificates.chain)
+        key.write_bytes(certificates.key)
+        yield {"C2PA_CERTIFICATE": str(certificate), "C2PA_KEY": str(key)}
+
+
+def _same_pixels(first: bytes, second: bytes) -> bool:
+    a, b = (np.asarray(Image.open(io.BytesIO(content))) for content in (first, second))
+    return np.array_equal(a, b)
+
+
+@contextmanager
+def gateway(triton_url: str, more: Mapping[str, str]) -> Iterator[tuple[int, str]]:
     """Yield the port of a gateway in front of ``triton_url``, and a key's secret.
 
-    It has its defaults, whatever this process's environment has.
+    It has its defaults and ``more`` settings, whatever this process's environment has.
     """
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         database_url = f"sqlite:///{Path(folder) / 'accounts.db'}"
         key = _make_key(database_url)
-        own = {"PORT": str(port), "TRITON_URL": triton_url, "DATABASE_URL": database_url}
+        own = {"PORT": str(port), "TRITON_URL": triton_url, "DATABASE_URL": database_url, **more}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
         environment = inherited | {_PREFIX + name: value for name, value in own.items()}
         with python_server(["-m", "insta_depth", "gateway"], port, "/readyz", environment):

@@ -121,6 +121,17 @@ ROWS = (
         )
         for way_name, way in (("files", gateway.Multipart), ("base64", gateway.Json))
     ),
+    Row(
+        "gateway",
+        "signed files, a server that answers at once",
+        partial(
+            gateway.measure,
+            server=gateway.answering_at_once,
+            way=gateway.Multipart,
+            pairs_per_repeat=30,
+            is_signed=True,
+        ),
+    ),
 )
 
 

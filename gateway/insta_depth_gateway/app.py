@@ -26,8 +26,8 @@ from insta_depth_gateway.fetching import FetchLimits, PictureFetcher
 from insta_depth_gateway.observability import Metrics, Observer
 from insta_depth_gateway.reading import BodyReader
 from insta_depth_gateway.routes import api
-from insta_depth_gateway.service import GenerationService
-from insta_depth_gateway.settings import Settings
+from insta_depth_gateway.service import GenerationService, Signer
+from insta_depth_gateway.settings import PREFIX, SettingError, Settings
 
 if TYPE_CHECKING:
     from insta_depth_gateway.page import Page
@@ -41,15 +41,16 @@ def create_app(settings: Settings, stopping: asyncio.Event) -> ASGIApp:
     """Return the application.
 
     Setting ``stopping`` ends the page's long-lived connections. This connects to the accounts and updates their
-    tables, so an unusable database is reported before anything listens. Raises `DatabaseUrlError` and SQLAlchemy's
-    errors.
+    tables, so an unusable database is reported before anything listens. Raises `DatabaseUrlError`, SQLAlchemy's errors,
+    and `SettingError` for a certificate that cannot sign.
     """
     # A power cut can only undo in the callers' favour: at worst a reservation, or its spending.
     engine = connect(settings.database_url.get_secret_value(), survives_power_cut=False)
     migrate(engine)
     ledger = AsyncLedger(Ledger(engine, settings.lease_s), is_single_writer=engine.dialect.name == "sqlite")
     metrics = Metrics()
-    service = GenerationService(settings, ledger, AsyncInstaDepth(settings.triton_url), metrics)
+    client = AsyncInstaDepth(settings.triton_url)
+    service = GenerationService(settings, ledger, client, metrics, _signer(settings))
     metrics.watch(lambda: service.queue.in_flight, lambda: service.queue.waiting)
     page = _page(service, stopping) if settings.page and page_is_installed() else None
     app = create_api()
@@ -89,6 +90,16 @@ def create_api() -> FastAPI:
 def page_is_installed() -> bool:
     """Whether the page's optional packages are installed."""
     return importlib.util.find_spec("gradio") is not None
+
+
+def _signer(settings: Settings) -> Signer | None:
+    if not settings.c2pa_certificate and not settings.c2pa_key:
+        return None
+    if importlib.util.find_spec("c2pa") is None:
+        raise SettingError(f"{PREFIX}C2PA_CERTIFICATE: pip install 'insta-depth-gateway[c2pa]' for signing pictures")
+    from insta_depth_gateway.signing import signer_of
+
+    return signer_of(settings)
 
 
 def _fetcher(settings: Settings) -> PictureFetcher | None:

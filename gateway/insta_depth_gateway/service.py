@@ -1,13 +1,14 @@
 """A picture for credits: reserve, wait in the queue, generate, and spend once the picture is delivered."""
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 from cachetools import TTLCache
@@ -50,14 +51,30 @@ class Picture:
     generation_ms: float
 
 
+class Signer(Protocol):
+    """What signs pictures: `signing.PictureSigner`, where its packages are installed."""
+
+    def sign(self, content: bytes, output_format: str) -> bytes:
+        """Return the file with its signature."""
+        ...
+
+
 class GenerationService:
     """The logic shared by the endpoints and the page; pictures are validated by the server."""
 
-    def __init__(self, settings: Settings, ledger: AsyncLedger, client: AsyncInstaDepth, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: AsyncLedger,
+        client: AsyncInstaDepth,
+        metrics: Metrics,
+        signer: Signer | None = None,
+    ) -> None:
         self.settings = settings
         self._accounts = ledger
         self._client = client
         self._metrics = metrics
+        self._signer = signer
         self.queue = AdmissionQueue(settings.max_in_flight, settings.max_waiting, settings.queue_timeout_s)
         self._rate_limiter = RateLimiter(settings.rate_limit_per_minute)
         self._known: TTLCache[str, Account] = TTLCache(_KNOWN_MAX, _KNOWN_S)
@@ -103,9 +120,10 @@ class GenerationService:
                         yield event
             times.done_s = time.monotonic()
             self._metrics.generated(times.queue_ms, times.generation_ms)
+            generation = await self._signed(_finished(event))
             # A gateway without processor time may have lost the reservation to another one's clean-up.
             await self._accounts.run(self._accounts.ledger.confirm, account, price, hold.id)
-            yield Picture(_finished(event), price, hold.remaining, times.queue_ms, times.generation_ms)
+            yield Picture(generation, price, hold.remaining, times.queue_ms, times.generation_ms)
             hold.is_delivered = True
 
     async def check_ready(self) -> None:
@@ -149,6 +167,13 @@ class GenerationService:
         if self._settling:
             await asyncio.wait(self._settling)
         await self._client.close()
+
+    async def _signed(self, generation: Generation) -> Generation:
+        """Sign the picture, where the operator wants that, before it is paid for."""
+        if self._signer is None:
+            return generation
+        signed = await asyncio.to_thread(self._signer.sign, generation.image, generation.output_format)
+        return dataclasses.replace(generation, image=signed)
 
     async def _events(self, attributes: dict[str, Any], times: "_Times") -> AsyncGenerator[Progress | Generation, None]:
         """Ask Triton. If other gateways fill it, retry until this request's queue timeout."""

@@ -58,6 +58,16 @@ class Settings(BaseSettings):
         description="pages of other origins that may call: https://a.example, https://b.example, or * for any",
     )
 
+    c2pa_certificate: str = Field(
+        "", description="PEM file: sign pictures with this certificate, which its issuers' follow (C2PA)"
+    )
+    c2pa_key: str = Field("", description="PEM file with the certificate's private key")
+    c2pa_timestamp_url: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="RFC 3161 server whose time is signed, too",
+    )
+
     page: bool = Field(True, description="show the page at /, where gradio is installed")
     page_upload_bytes: Count = Field(
         2048 * _MIB, description="bytes of all pictures that the page's visitors have uploaded within the hour"
