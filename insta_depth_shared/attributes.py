@@ -81,6 +81,14 @@ ATTRIBUTES = (
     _share("ip_adapter_start", "start of the face's attention", 0),
     _share("ip_adapter_end", "end of the face's attention", 1),
     _share("guidance_end", "end of guidance", 1),
+    Attribute(
+        "speed",
+        "choice",
+        "TYPE_STRING",
+        "preset of what saves time",
+        "exact",
+        choices=("exact", "balanced", "fast"),
+    ),
     # The manifest lists the names, and says which is the default.
     Attribute("scheduler", "text", "TYPE_STRING", "sampler of the denoising steps", "euler"),
     Attribute("enhance_face_region", "flag", "TYPE_BOOL", "let the face act inside the pose's face box only", True),

@@ -47,6 +47,7 @@ class Attributes(RequiredAttributes, total=False):
     ip_adapter_start: float | None
     ip_adapter_end: float | None
     guidance_end: float | None
+    speed: str | None
     scheduler: str | None
     enhance_face_region: bool | None
     pose_without_face: str | None
@@ -106,6 +107,9 @@ class GenerationRequest:
     ip_adapter_start: float | None = _share("start of the face's attention")
     ip_adapter_end: float | None = _share("end of the face's attention")
     guidance_end: float | None = _share("end of guidance")
+    speed: str | None = field(
+        default=None, metadata=_sent_as("BYTES", "preset of what saves time: exact, balanced or fast")
+    )
     scheduler: str | None = field(
         default=None, metadata=_sent_as("BYTES", "sampler of the denoising steps; `insta-depth status` lists them")
     )

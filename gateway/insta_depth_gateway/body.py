@@ -81,6 +81,9 @@ class GenerationBody(BaseModel):
     ip_adapter_start: Share | None = _share("start of the face's attention")
     ip_adapter_end: Share | None = _share("end of the face's attention")
     guidance_end: Share | None = _share("end of guidance")
+    speed: Literal["exact", "balanced", "fast"] | None = Field(
+        None, description="Extension: preset of what saves time."
+    )
     scheduler: str | None = Field(
         None,
         description="Extension: sampler of the denoising steps, eg. 'euler'; the checkpoint says which there are.",

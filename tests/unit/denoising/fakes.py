@@ -78,6 +78,7 @@ def make_request(**changes: Any) -> PipelineRequest:
         "face_mismatch": "error",
         **{f"{control}_{edge}": share for control in WINDOWED for edge, share in (("start", 0.0), ("end", 1.0))},
         "guidance_end": 1.0,
+        "speed": "exact",
         "max_side": 128,
         "output_format": "png",
         "output_quality": 95,

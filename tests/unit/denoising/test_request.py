@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 from denoising import Settings, parse
+from denoising.request import SPEEDS
 
 from insta_depth_shared.attributes import ATTRIBUTES
 from insta_depth_shared.errors import InstaDepthError, InvalidInput
@@ -111,6 +112,13 @@ def test_a_longer_side_between_two_multiples_is_refused() -> None:
 def test_an_input_of_several_values_is_refused() -> None:
     tensors = make_tensors() | {"seed": np.array([1, 2], np.int64)}
     assert error_of(tensors) == "[INVALID_INPUT] seed: shape [2] is not one value, [1]"
+
+
+@pytest.mark.parametrize("speed", ["exact", "balanced", "fast"])
+def test_a_speed_sets_what_the_request_does_not(speed: str) -> None:
+    assert parsed(make_tensors(speed=speed)).guidance_end == SPEEDS[speed].get("guidance_end", 1)
+    assert parsed(make_tensors(speed=speed, guidance_end=0.9)).guidance_end == pytest.approx(0.9)
+    assert parsed(make_tensors()).guidance_end == 1
 
 
 def test_there_may_be_eight_faces_and_each_is_called_by_its_place() -> None:

@@ -19,6 +19,12 @@ from .windows import Window
 
 WINDOWED = ("identitynet", "depth", "ip_adapter")
 """Controls with attributes for where they start and end."""
+SPEEDS: Mapping[str, Mapping[str, float]] = {
+    "exact": {},
+    "balanced": {"guidance_end": 0.7},
+    "fast": {"guidance_end": 0.5},
+}
+"""What each speed sets where the request does not: docs/measured.md has what it costs."""
 _DTYPE_KINDS = {"text": "OSU", "picture": "OSU", "choice": "OSU", "flag": "b", "whole": "iu", "number": "f"}
 
 
@@ -48,6 +54,7 @@ class PipelineRequest:
     ip_adapter_start: float
     ip_adapter_end: float
     guidance_end: float
+    speed: str
     max_side: int
     output_format: str
     output_quality: int
@@ -80,7 +87,8 @@ def parse(tensors: Mapping[str, np.ndarray], manifest: Manifest, settings: Setti
     """
     attributes = [_limited(item, manifest.image) for item in ATTRIBUTES]
     given = {item.name: _read(item, tensors[item.name]) for item in attributes if item.name in tensors}
-    values = {"negative_prompt": None, "max_side": manifest.image.max_side, **manifest.defaults, **given}
+    preset = SPEEDS[given.get("speed", manifest.defaults["speed"])]
+    values = {"negative_prompt": None, "max_side": manifest.image.max_side, **manifest.defaults, **preset, **given}
     for item in ATTRIBUTES:
         if item.is_required and item.name not in values:
             raise InvalidInput(f"{item.name}: is required and missing")
