@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt client/pyproject.toml gateway/pyproject
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and "Python 3.10 to 3.13 is needed, PYTHON=" + sys.executable + " is " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
-	$(PY) -m pip install --quiet --progress-bar on --constraint constraints.txt --group dev --editable ./client --editable './gateway[c2pa,page,postgresql]'
+	$(PY) -m pip install --quiet --progress-bar on --constraint constraints.txt --group dev --editable ./client --editable './gateway[c2pa,postgresql]'
 	$(PY) -m pip install --quiet --constraint constraints.txt --no-deps insightface
 	touch $@
 

@@ -80,7 +80,11 @@ def make_manifest(
 
 def offers(manifest: Manifest) -> dict[str, str]:
     """Return what clients ask of a checkpoint before a request, as ``parameters`` of the models that take requests."""
-    return {"schedulers": ", ".join(manifest.schedulers), "default_scheduler": manifest.defaults["scheduler"]}
+    return {
+        "schedulers": ", ".join(manifest.schedulers),
+        "default_scheduler": manifest.defaults["scheduler"],
+        "defaults": json.dumps(manifest.defaults | {"max_side": manifest.image.max_side}),
+    }
 
 
 def image_facts(facts: Facts, sides: Sides) -> ImageFacts:

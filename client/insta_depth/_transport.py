@@ -1,8 +1,8 @@
 """The interface between client and wire: `_grpc` implements it, `testing` fakes it."""
 
-from collections.abc import AsyncGenerator, Generator
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import AsyncGenerator, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from insta_depth._cancel import CancelToken
 from insta_depth._generation import Response
@@ -26,11 +26,13 @@ class ServerStatus:
 class Capabilities:
     """What the served checkpoint offers beyond the documented attributes; empty if the server does not say.
 
-    ``schedulers``: the names that a request may use; ``default_scheduler``: the one used if a request names none.
+    ``schedulers``: the names that a request may use; ``default_scheduler``: the one used if a request names none;
+    ``defaults``: of all attributes that have one, by name.
     """
 
     schedulers: tuple[str, ...] = ()
     default_scheduler: str | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Transport(Protocol):

@@ -1,5 +1,6 @@
 """Requests and responses as Triton's gRPC messages."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,8 @@ def capabilities_in(answer: service_pb2.ModelConfigResponse) -> Capabilities:
     """Read the capabilities from the model's configuration."""
     said = {name: parameter.string_value for name, parameter in answer.config.parameters.items()}
     names = (name.strip() for name in said.get("schedulers", "").split(","))
-    return Capabilities(tuple(name for name in names if name), said.get("default_scheduler"))
+    defaults = json.loads(said.get("defaults", "{}"))
+    return Capabilities(tuple(name for name in names if name), said.get("default_scheduler"), defaults)
 
 
 def _value(result: InferResult, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 import logging
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import Request
 from insta_depth import InstaDepthError
@@ -45,6 +46,16 @@ class CreditsBody(BaseModel):
 
     credits: float = Field(description="Credits that can be spent.")
     free_credits: float = Field(0, alias="free-credits", description="Always 0: there are none here.")
+
+
+class OfferBody(BaseModel):
+    """What a request may say, and what it costs."""
+
+    attributes: dict[str, dict[str, Any]] = Field(description="Each attribute's JSON schema, by name.")
+    schedulers: list[str] = Field(description="Those that the served checkpoint offers; none while Triton is away.")
+    default_scheduler: str | None = Field(description="The one that is used where a request names none.")
+    price_base: float = Field(description="Credits of a picture without its steps.")
+    price_per_step: float = Field(description="Credits of each step.")
 
 
 def known(error: Exception) -> GatewayError | InstaDepthError:

@@ -1,15 +1,14 @@
-"""The gateway as an ASGI application: the API, and the page if it is enabled and installed."""
+"""The gateway as an ASGI application: the API, and the page if it is on."""
 
 import asyncio
 import importlib.util
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from insta_depth import AsyncInstaDepth, InstaDepthError, __version__
-from insta_depth.addresses import without_proxies
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -24,25 +23,22 @@ from insta_depth_gateway.draining import Draining
 from insta_depth_gateway.errors import GatewayError
 from insta_depth_gateway.fetching import FetchLimits, PictureFetcher
 from insta_depth_gateway.observability import Metrics, Observer
+from insta_depth_gateway.page import Page
 from insta_depth_gateway.reading import BodyReader
 from insta_depth_gateway.routes import api
 from insta_depth_gateway.service import GenerationService, Signer
 from insta_depth_gateway.settings import PREFIX, SettingError, Settings
-
-if TYPE_CHECKING:
-    from insta_depth_gateway.page import Page
 
 _ROUTES = [route for route in api.routes if isinstance(route, APIRoute)]
 _API_PATHS = frozenset(route.path for route in _ROUTES)
 _READABLE_PATHS = frozenset(route.path for route in _ROUTES if "GET" in (route.methods or ())) | {"/openapi.json"}
 
 
-def create_app(settings: Settings, stopping: asyncio.Event) -> ASGIApp:
+def create_app(settings: Settings) -> ASGIApp:
     """Return the application.
 
-    Setting ``stopping`` ends the page's long-lived connections. This connects to the accounts and updates their
-    tables, so an unusable database is reported before anything listens. Raises `DatabaseUrlError`, SQLAlchemy's errors,
-    and `SettingError` for a certificate that cannot sign.
+    This connects to the accounts and updates their tables, so an unusable database is reported before anything listens.
+    Raises `DatabaseUrlError`, SQLAlchemy's errors, and `SettingError` for a certificate that cannot sign.
     """
     # A power cut can only undo in the callers' favour: at worst a reservation, or its spending.
     engine = connect(settings.database_url.get_secret_value(), survives_power_cut=False)
@@ -52,15 +48,20 @@ def create_app(settings: Settings, stopping: asyncio.Event) -> ASGIApp:
     client = AsyncInstaDepth(settings.triton_url)
     service = GenerationService(settings, ledger, client, metrics, _signer(settings))
     metrics.watch(lambda: service.queue.in_flight, lambda: service.queue.waiting)
-    page = _page(service, stopping) if settings.page and page_is_installed() else None
+    return app_over(service, settings, metrics, _lifespan(service, ledger))
+
+
+def app_over(service: Any, settings: Settings, metrics: Metrics, lifespan: "Lifespan | None" = None) -> ASGIApp:
+    """Return the API over ``service``, a `GenerationService` or what stands in for it, and the page if it is on."""
     app = create_api()
-    app.router.lifespan_context = _lifespan(service, ledger, page)
+    if lifespan:
+        app.router.lifespan_context = lifespan
     app.state.service = service
     app.state.metrics = metrics
     app.state.bodies = BodyReader(settings.max_body_bytes, settings.max_buffered_bytes, settings.body_timeout_s)
     app.state.fetcher = _fetcher(settings)
     served = with_cors(HttpConventions(app, _API_PATHS, _READABLE_PATHS), settings.allowed_origins)
-    return Observer(Draining(_with_page(served, page) if page else served), metrics, _API_PATHS)
+    return Observer(Draining(_with_page(served) if settings.page else served), metrics, _API_PATHS)
 
 
 class _Api(FastAPI):
@@ -87,11 +88,6 @@ def create_api() -> FastAPI:
     return app
 
 
-def page_is_installed() -> bool:
-    """Whether the page's optional packages are installed."""
-    return importlib.util.find_spec("gradio") is not None
-
-
 def _signer(settings: Settings) -> Signer | None:
     if not settings.c2pa_certificate and not settings.c2pa_key:
         return None
@@ -107,24 +103,15 @@ def _fetcher(settings: Settings) -> PictureFetcher | None:
     return PictureFetcher(limits) if settings.fetch_urls else None
 
 
-def _page(service: GenerationService, stopping: asyncio.Event) -> "Page":
-    with without_proxies():  # importing gradio creates an HTTP client that the page does not use
-        from insta_depth_gateway.page import UploadLimits, page_app
-
-        uploads = UploadLimits(total_bytes=service.settings.page_upload_bytes)
-        return page_app(service, stopping, uploads)
-
-
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def _lifespan(service: GenerationService, ledger: AsyncLedger, page: "Page | None") -> Lifespan:
+def _lifespan(service: GenerationService, ledger: AsyncLedger) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         leases = asyncio.create_task(service.keep_leases())
         try:
-            async with page.lifespan() if page else nullcontext():
-                yield
+            yield
         finally:
             leases.cancel()
             await asyncio.wait({leases})
@@ -136,11 +123,10 @@ def _lifespan(service: GenerationService, ledger: AsyncLedger, page: "Page | Non
     return lifespan
 
 
-def _with_page(api: ASGIApp, page: "Page") -> ASGIApp:
-    """Route the page's paths to the page."""
+def _with_page(api: ASGIApp) -> ASGIApp:
+    page = Page()
 
-    async def door(scope: Scope, receive: Receive, send: Send) -> None:
-        is_page = scope["type"] == "http" and page.has(scope["path"])
-        await (page if is_page else api)(scope, receive, send)
+    async def page_or_api(scope: Scope, receive: Receive, send: Send) -> None:
+        await (page if page.answers(scope) else api)(scope, receive, send)
 
-    return door
+    return page_or_api

@@ -5,10 +5,11 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from insta_depth_gateway.answers import CreditsBody, ErrorBody
+from insta_depth_gateway.answers import CreditsBody, ErrorBody, OfferBody
 from insta_depth_gateway.body import MOST_FACES, PICTURES, SEVERAL, GenerationBody
 
 TITLE = "Insta Depth on Triton"
@@ -139,6 +140,18 @@ CREDITS: dict[str, Any] = {
         **_errors(401, 405, 500, 503),
     },
 }
+ATTRIBUTES: dict[str, Any] = {
+    "operation_id": "attributes",
+    "summary": "What a request may say",
+    "responses": {
+        200: {
+            "description": "Attributes, ranges and defaults, the checkpoint's schedulers, and prices; no key.",
+            "model": OfferBody,
+            "headers": _REQUEST_ID,
+        },
+        **_errors(405, of_a_key=False),
+    },
+}
 HEALTH: dict[str, Any] = {
     "operation_id": "healthz",
     "summary": "The gateway runs",
@@ -160,6 +173,16 @@ METRICS: dict[str, Any] = {
         **_errors(405, of_a_key=False),
     },
 }
+
+
+def attributes(defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every attribute's schema by name; ``defaults``: the served checkpoint's, where the API documents none."""
+    found = {name: _without_null(about) for name, about in _SCHEMA["properties"].items()}
+    for name, about in found.items():
+        about.setdefault("default", None)
+        if about["default"] is None:
+            about["default"] = defaults.get(name)
+    return {name: {key: v for key, v in about.items() if v is not None} for name, about in found.items()}
 
 
 def document() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from insta_depth_gateway import openapi
 from insta_depth_gateway.accounts.ledger import Account
-from insta_depth_gateway.answers import body_of
+from insta_depth_gateway.answers import OfferBody, body_of
 from insta_depth_gateway.body import PICTURES, GenerationBody
 from insta_depth_gateway.delivery import EventAnswer, Events, PictureAnswer, as_base64, last_of, unless_gone
 from insta_depth_gateway.errors import BadRequest
@@ -70,6 +70,22 @@ async def get_user_credits(request: Request, account: Annotated[Account, Depends
     """Tell what the key has left."""
     balance = await request.app.state.service.balance(account)
     return JSONResponse({"credits": float(balance), "free-credits": 0}, headers={"x-remaining-credits": str(balance)})
+
+
+@api.get("/v1/attributes", **openapi.ATTRIBUTES)
+async def attributes(request: Request) -> Response:
+    """Tell what a request may say: the page builds its form from it."""
+    service = request.app.state.service
+    offers = await service.capabilities()
+    base = service.price(0)
+    offer = OfferBody(
+        attributes=openapi.attributes(offers.defaults),
+        schedulers=list(offers.schedulers),
+        default_scheduler=offers.default_scheduler,
+        price_base=float(base),
+        price_per_step=float(service.price(1) - base),
+    )
+    return JSONResponse(offer.model_dump())
 
 
 @api.get("/healthz", **openapi.HEALTH)

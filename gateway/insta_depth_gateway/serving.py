@@ -1,10 +1,8 @@
 """Running the gateway as a process."""
 
-import asyncio
 import signal
 import sys
 from ipaddress import ip_address
-from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -14,7 +12,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from insta_depth_gateway.accounts.database import DatabaseUrlError
-from insta_depth_gateway.app import create_app, page_is_installed
+from insta_depth_gateway.app import create_app
 from insta_depth_gateway.observability import configure_logs
 from insta_depth_gateway.settings import PREFIX, SettingError, Settings, read_settings
 
@@ -30,9 +28,8 @@ def serve(**given: Any) -> None:
     """
     settings = read_settings(**given)
     configure_logs(settings.log_level)
-    stopping = asyncio.Event()
     try:
-        app = create_app(settings, stopping)
+        app = create_app(settings)
     except DatabaseUrlError as error:
         raise SettingError(f"{PREFIX}DATABASE_URL: {error}") from None
     except (SQLAlchemyError, CommandError, OSError) as error:
@@ -52,22 +49,10 @@ def serve(**given: Any) -> None:
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.stop_timeout_s,
     )
-    server = _Server(config, stopping)
+    server = uvicorn.Server(config)
     server.run()
     if not server.started:
         raise SystemExit(1)  # the log says why
-
-
-class _Server(uvicorn.Server):
-    """Sets an event when it is asked to stop: uvicorn tells the application only after the last connection."""
-
-    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
-        super().__init__(config)
-        self._stopping = stopping
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)
-        self._stopping.set()
 
 
 def _greet(settings: Settings) -> None:
@@ -78,8 +63,6 @@ def _greet(settings: Settings) -> None:
     say(f"Gateway  http://{host}:{settings.port}" + ("" if _is_local(settings.host) else "  (public)"))
     say(f"Triton   {settings.triton_url}")
     say(f"Accounts {make_url(settings.database_url.get_secret_value()).render_as_string(hide_password=True)}")
-    if settings.page and not page_is_installed():
-        say("Page     not installed: pip install 'insta-depth-gateway[page]'")
     say("A key    insta-depth keys create --name me --credits 100")
 
 

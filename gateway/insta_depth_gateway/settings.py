@@ -68,10 +68,7 @@ class Settings(BaseSettings):
         description="RFC 3161 server whose time is signed, too",
     )
 
-    page: bool = Field(True, description="show the page at /, where gradio is installed")
-    page_upload_bytes: Count = Field(
-        2048 * _MIB, description="bytes of all pictures that the page's visitors have uploaded within the hour"
-    )
+    page: bool = Field(True, description="show the page at /")
     stop_timeout_s: Count = Field(300, description="seconds that requests in flight have when asked to stop")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
 

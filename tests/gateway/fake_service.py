@@ -12,6 +12,8 @@ from insta_depth import Capabilities, Generation, NoFace, Progress
 from insta_depth_gateway.errors import NotEnoughCredits, Unauthorized
 from PIL import Image
 
+from insta_depth_shared.attributes import DEFAULTS
+
 DRAWN_SEED = 987_654_321_098_765
 
 
@@ -21,6 +23,11 @@ def jpeg(colour: tuple[int, int, int], size: int = 64) -> bytes:
     shade = Image.linear_gradient("L").resize((size, size))
     Image.composite(Image.new("RGB", (size, size), colour), paper, shade).save(file, "JPEG")
     return file.getvalue()
+
+
+@dataclass(frozen=True)
+class FakeAccount:
+    name: str
 
 
 @dataclass(frozen=True)
@@ -44,23 +51,31 @@ class FakeService:
     pictures: list[bytes] = field(default_factory=list)
     outcomes: list[str] = field(default_factory=list)
 
-    async def authenticate(self, secret: str | None) -> str:
+    async def authenticate(self, secret: str | None) -> FakeAccount:
         if secret not in ("good", "poor"):
             raise Unauthorized("x-api-key: the key is unknown or was revoked")
-        return secret
+        return FakeAccount(secret)
 
-    async def check_rate(self, account: str) -> None:
+    async def check_rate(self, account: FakeAccount) -> None:
         pass
 
     def price(self, num_inference_steps: int | None) -> Decimal:
-        return Decimal("0.50") + Decimal("0.10") * (num_inference_steps or 10)
+        return Decimal("0.50") + Decimal("0.10") * (10 if num_inference_steps is None else num_inference_steps)
+
+    async def balance(self, account: FakeAccount) -> Decimal:
+        return Decimal("10")
 
     async def capabilities(self) -> Capabilities:
-        return Capabilities(("euler", "lcm", "checkpoint"), "lcm")
+        return Capabilities(("euler", "lcm", "checkpoint"), "lcm", DEFAULTS)
 
-    async def stream(self, account: str, attributes: dict[str, Any]) -> AsyncGenerator[Progress | FakePicture, None]:
+    async def stream(
+        self, account: FakeAccount, attributes: dict[str, Any]
+    ) -> AsyncGenerator[Progress | FakePicture, None]:
         self.attributes.append(attributes)
         self._refuse(account, attributes["prompt"])
+        if attributes["prompt"] == "queued":
+            yield Progress(0, 10, ahead=2)
+            await asyncio.sleep(1)
         with self._noted():
             if attributes["prompt"] == "stuck":
                 await asyncio.sleep(3600)
@@ -70,11 +85,11 @@ class FakeService:
                 yield Progress(step, count, jpeg((step * 20 % 256, 90, 160)))
             yield self._picture(attributes)
 
-    def _refuse(self, account: str, prompt: str) -> None:
-        if account == "poor":
+    def _refuse(self, account: FakeAccount, prompt: str) -> None:
+        if account.name == "poor":
             raise NotEnoughCredits(Decimal("1.5"), Decimal("0.2"))
         if prompt == "no face":
-            raise NoFace("face_image: no face was found")
+            raise NoFace("face_image[1]: no face was found")
         if prompt == "broken":
             raise RuntimeError("a secret of the server")
 

@@ -4,14 +4,16 @@ import asyncio
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import uvicorn
-from insta_depth_gateway.page import UploadLimits, page_app
+from insta_depth_gateway.app import app_over
+from insta_depth_gateway.observability import Metrics
+from insta_depth_gateway.settings import Settings
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.gateway.fake_service import FakeService
@@ -20,23 +22,16 @@ _FLAGS = "--no-sandbox --disable-gpu --no-first-run --disable-background-network
 
 
 @contextmanager
-def running_page(service: FakeService, uploads: UploadLimits | None = None) -> Iterator[str]:
-    """Yield the address of the page while it is served by a thread."""
-    stopping = asyncio.Event()
-    page = page_app(service, stopping, uploads or UploadLimits())  # type: ignore[arg-type]
+def running_page(service: FakeService) -> Iterator[str]:
+    """Yield the address of the gateway while a thread serves it."""
+    app = app_over(service, Settings(), Metrics())
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(page, lifespan="off", log_level="warning", timeout_graceful_shutdown=5))
-
-    async def serve() -> None:
-        async with page.lifespan():
-            await server.serve([listening])
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="warning", timeout_graceful_shutdown=5))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])))
     thread.start()
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
-        stopping.set()
         server.should_exit = True
         thread.join(20)
     assert not thread.is_alive()
@@ -56,28 +51,31 @@ def running_browser() -> Iterator[Browser]:
 
 @dataclass
 class Visitor:
-    """Someone at the page."""
+    """Someone at the page; ``complaints`` are the browser's own: scripts that fail, what the policy forbids."""
 
     context: BrowserContext
     page: Page
     requests: list[str]
+    complaints: list[str]
 
     @classmethod
     def arrive(cls, browser: Browser, address: str, width: int = 1280, height: int = 900) -> "Visitor":
         context = browser.new_context(viewport={"width": width, "height": height})
         context.set_default_timeout(10_000)
-        page, requests = context.new_page(), list[str]()
+        page, requests, complaints = context.new_page(), list[str](), list[str]()
         context.on("request", lambda request: requests.append(request.url))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text) if _is_complaint(message.text) else None)
         page.goto(address)
-        expect(page.locator(".price")).to_contain_text("credits")
-        return cls(context, page, requests)
+        expect(page.locator("#price")).to_contain_text("1.5 credits")
+        return cls(context, page, requests, complaints)
 
-    def fill(self, face: Path, pose: Path, prompt: str = "a knight", key: str = "good") -> None:
-        self.page.fill("#key input", key)
-        for name, path in (("face_image", face), ("pose_image", pose)):
-            self.page.set_input_files(f"#{name} input[type=file]", path)
-            expect(self.page.locator(f"#{name} img")).to_be_visible()
-        self.page.fill("#prompt textarea", prompt)
+    def fill(self, faces: Path | Sequence[Path], pose: Path, prompt: str = "a knight", key: str = "good") -> None:
+        self.page.get_by_label("API key").fill(key)
+        for name, files in (("face_image", faces), ("pose_image", pose)):
+            self.page.set_input_files(f"#{name} input", files)
+            expect(self.page.locator(f"#{name} img").first).to_be_visible()
+        self.page.get_by_label("Prompt", exact=True).fill(prompt)
 
     def generate(self) -> None:
         self.page.click("#generate")
@@ -85,6 +83,13 @@ class Visitor:
     def wait_for_status(self, text: str) -> None:
         expect(self.page.locator("#status")).to_contain_text(text, timeout=10_000)
 
+    def wait_for_fault(self, text: str) -> None:
+        expect(self.page.get_by_role("alert")).to_contain_text(text, timeout=10_000)
+
     def overflow_px(self) -> int:
         """Return how much of the page is beside the screen."""
         return self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+
+
+def _is_complaint(text: str) -> bool:
+    return "Content Security Policy" in text or "Uncaught" in text

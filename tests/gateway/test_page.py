@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from insta_depth_gateway.page import UploadLimits
+from axe_playwright_python.sync_playwright import Axe
+from insta_depth_gateway.body import GenerationBody
 from PIL import Image
-
-pytest.importorskip("gradio", reason="the page's packages are not installed: pip install 'insta-depth-gateway[page]'")
-
 from playwright.sync_api import Browser, expect
 
 from tests.gateway.fake_service import DRAWN_SEED, FakeService
@@ -46,6 +44,7 @@ def arrive(browser: Browser, address: str) -> Iterator[Callable[..., Visitor]]:
     yield arrive
     for visitor in visitors:
         visitor.context.close()
+        assert visitor.complaints == []
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +93,11 @@ def test_a_visitor_gets_a_picture(
     assert visitor.overflow_px() == 0
     visitor.fill(face, pose)
     visitor.generate()
-    expect(page.locator("#status")).to_contain_text("of 10")
-    expect(page.locator("#preview img")).to_be_visible()
+    visitor.wait_for_status("of 10")
+    expect(page.locator("#stage .preview")).to_be_visible()
     expect(page.locator("#cancel")).to_be_enabled()
     visitor.wait_for_status("Done in")
-    expect(page.locator("#picture img")).to_be_visible()
+    expect(page.locator("#picture")).to_be_visible()
     for text in (str(DRAWN_SEED), "1.5 credits", "8.5 credits", "1.2 s"):
         expect(page.locator("#facts")).to_contain_text(text)
     page.get_by_text("The same request from a program").click()
@@ -109,7 +108,7 @@ def test_a_visitor_gets_a_picture(
         page.click("#download")
     assert download.value.suggested_filename == f"insta-depth-{DRAWN_SEED}.jpg"
     assert Path(download.value.path()).read_bytes() == service.pictures[-1]
-    assert service.outcomes[-1] == "spent"
+    assert wait_until(lambda: service.outcomes[-1] == "spent")
 
 
 def test_the_chosen_files_reach_the_service_as_they_are(
@@ -118,11 +117,10 @@ def test_the_chosen_files_reach_the_service_as_they_are(
     text = tmp_path / "no picture.png"
     text.write_text("the server says what is wrong with this")
     visitor = arrive()
-    visitor.page.set_input_files("#pose_image input[type=file]", text)
-    visitor.page.set_input_files("#face_image input[type=file]", face)
-    expect(visitor.page.locator("#face_image img")).to_be_visible()
-    visitor.page.fill("#key input", "good")
-    visitor.page.fill("#prompt textarea", "originals")
+    visitor.page.set_input_files("#pose_image input", text)
+    visitor.page.set_input_files("#face_image input", face)
+    visitor.page.get_by_label("API key").fill("good")
+    visitor.page.get_by_label("Prompt", exact=True).fill("originals")
     visitor.generate()
     visitor.wait_for_status("Done in")
     assert service.attributes[-1]["face_image"] == face.read_bytes()
@@ -130,45 +128,116 @@ def test_the_chosen_files_reach_the_service_as_they_are(
     assert service.attributes[-1]["preview"] is True
 
 
-def test_all_that_the_page_needs_comes_from_its_own_host(
+def test_several_faces_are_sent_in_order_and_one_is_taken_away(
+    arrive: Callable[..., Visitor], service: FakeService, face: Path, pose: Path, tmp_path: Path
+) -> None:
+    others = [tmp_path / f"{colour}.png" for colour in ("red", "green")]
+    for path in others:
+        Image.new("RGB", (50, 60), path.stem).save(path)
+    visitor = arrive()
+    visitor.fill([face, *others], pose)
+    visitor.page.get_by_label("Remove red.png").click()
+    expect(visitor.page.locator("#face_image img")).to_have_count(2)
+    visitor.generate()
+    visitor.wait_for_status("Done in")
+    assert service.attributes[-1]["face_image"] == [face.read_bytes(), others[1].read_bytes()]
+
+
+DROP = """async ([selector, kind]) => {
+    const canvas = Object.assign(document.createElement("canvas"), { width: 8, height: 8 });
+    const blob = await new Promise((made) => canvas.toBlob(made));
+    const carried = new DataTransfer();
+    carried.items.add(new File([blob], "carried.png", { type: "image/png" }));
+    const event = kind === "drop"
+        ? new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true })
+        : new ClipboardEvent("paste", { clipboardData: carried, bubbles: true, cancelable: true });
+    document.querySelector(selector).dispatchEvent(event);
+}"""
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_pictures_may_be_dropped_and_pasted(arrive: Callable[..., Visitor], kind: str) -> None:
+    visitor = arrive()
+    visitor.page.focus("#pose_image input")
+    for _ in range(2):
+        visitor.page.evaluate(DROP, ["#pose_image", kind])
+    expect(visitor.page.locator("#pose_image img")).to_have_count(1)  # the newest
+    visitor.page.focus("#prompt")
+    for _ in range(9):
+        visitor.page.evaluate(DROP, ["#face_image" if kind == "drop" else "body", kind])
+    expect(visitor.page.locator("#face_image img")).to_have_count(8)
+    expect(visitor.page.locator("#face_fault")).to_contain_text("8 pictures are the most")
+
+
+def test_all_that_the_page_needs_comes_from_its_own_host_and_the_key_is_in_no_address(
     arrive: Callable[..., Visitor], address: str, face: Path, pose: Path
 ) -> None:
     visitor = arrive()
     visitor.fill(face, pose)
     visitor.generate()
     visitor.wait_for_status("Done in")
-    elsewhere = [url for url in visitor.requests if not url.startswith((address + "/", "data:", "blob:"))]
+    elsewhere = [url for url in visitor.requests if not url.startswith((address + "/", "blob:"))]
     assert elsewhere == []
+    assert not [url for url in visitor.requests if "good" in url]
+
+
+def test_nothing_else_may_run_or_be_loaded(address: str) -> None:
+    answer = requests.get(address + "/", timeout=10)
+    policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == policy["form-action"] == policy["frame-ancestors"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert requests.post(address + "/", timeout=10).status_code == 404
+    assert requests.head(address + "/page.js", timeout=10).headers["content-type"].startswith("text/javascript")
 
 
 ERRORS = [
     ("wrong", "a knight", "API key: the key is unknown or was revoked"),
     ("", "a knight", "API key: type or paste your key"),
     ("poor", "a knight", "The request costs 1.5 credits, the key has 0.2"),
-    ("good", "no face", "Face picture: no face was found"),
     ("good", "  ", "Prompt: say what to render"),
-    ("good", "broken", "The server had a problem"),
+    ("good", "broken", "The request could not be processed"),
+    ("good", "no face", "Face picture 2: no face was found"),
 ]
 
 
 def test_an_error_is_readable_and_loses_nothing(arrive: Callable[..., Visitor], face: Path, pose: Path) -> None:
     visitor = arrive()
-    visitor.fill(face, pose)
+    visitor.fill([face, face], pose)
     for key, prompt, message in ERRORS:
-        visitor.page.fill("#key input", key)
-        visitor.page.fill("#prompt textarea", prompt)
+        visitor.page.get_by_label("API key").fill(key)
+        visitor.page.get_by_label("Prompt", exact=True).fill(prompt)
         visitor.generate()
-        expect(visitor.page.get_by_role("alert").filter(has_text=message)).to_be_visible()
-        expect(visitor.page.locator("#prompt textarea")).to_have_value(prompt)
+        visitor.wait_for_fault(message)
+        expect(visitor.page.get_by_label("Prompt", exact=True)).to_have_value(prompt)
         expect(visitor.page.locator("#generate")).to_be_enabled()
-    expect(visitor.page.locator("#face_image img")).to_be_visible()
+    expect(visitor.page.locator("#face_image img")).to_have_count(2)
+    expect(visitor.page.locator("#face_image li").nth(1)).to_have_class("bad")
+    expect(visitor.page.locator("#face_image li").nth(0)).not_to_have_class("bad")
+    expect(visitor.page.locator("#face_fault")).to_contain_text("no face was found")
 
 
 def test_a_missing_picture_is_named(arrive: Callable[..., Visitor]) -> None:
     visitor = arrive()
-    visitor.page.fill("#key input", "good")
+    visitor.page.get_by_label("API key").fill("good")
     visitor.generate()
-    visitor.wait_for_status("Face picture: choose a file")
+    visitor.wait_for_fault("Face picture: choose a file")
+
+
+def test_a_visitor_who_waits_is_told_their_place(arrive: Callable[..., Visitor], face: Path, pose: Path) -> None:
+    visitor = arrive()
+    visitor.fill(face, pose, "queued")
+    visitor.generate()
+    visitor.wait_for_status("2 ahead of you")
+    visitor.wait_for_status("Done in")
+
+
+def test_the_credits_of_a_key_are_told(arrive: Callable[..., Visitor]) -> None:
+    visitor = arrive()
+    visitor.page.get_by_label("API key").fill("good")
+    expect(visitor.page.locator("#credits")).to_contain_text("10 credits left")
+    visitor.page.get_by_label("API key").fill("wrong")
+    expect(visitor.page.locator("#credits")).to_contain_text("not known")
 
 
 def test_cancel_stops_the_work_and_the_next_picture_is_made(
@@ -176,19 +245,19 @@ def test_cancel_stops_the_work_and_the_next_picture_is_made(
 ) -> None:
     visitor = arrive()
     visitor.fill(face, pose, "stuck")
-    visitor.page.locator("#num_inference_steps input[type=number]").fill("100")
+    visitor.page.get_by_label("Steps", exact=True).fill("100")
     visitor.generate()
     visitor.wait_for_status("Waiting for a turn")
     visitor.page.click("#cancel")
     visitor.wait_for_status("Cancelled.")
     assert wait_until(lambda: service.outcomes[-1] == "cancelled")
     for _ in range(3):  # at once: the button's own state is what keeps a visitor from being ignored
-        visitor.page.fill("#prompt textarea", "a knight")
+        visitor.page.get_by_label("Prompt", exact=True).fill("a knight")
         visitor.generate()
         visitor.wait_for_status("Step")
         visitor.page.click("#cancel")
         visitor.wait_for_status("Cancelled.")
-    visitor.page.locator("#num_inference_steps input[type=number]").fill("10")
+    visitor.page.get_by_label("Steps", exact=True).fill("10")
     visitor.generate()
     visitor.wait_for_status("Done in")
 
@@ -199,10 +268,12 @@ def test_closing_the_tab_cancels_the_work(
 ) -> None:
     visitor = arrive()
     visitor.fill(face, pose, prompt)
-    visitor.page.locator("#num_inference_steps input[type=number]").fill("100")
+    visitor.page.get_by_label("Steps", exact=True).fill("100")
+    count = len(service.outcomes)
+    asked = len(service.attributes)
     visitor.generate()
     visitor.wait_for_status(status)
-    count = len(service.outcomes)
+    assert wait_until(lambda: len(service.attributes) > asked)
     visitor.page.close()
     assert wait_until(lambda: len(service.outcomes) > count)
     assert service.outcomes[-1] == "cancelled"
@@ -213,87 +284,144 @@ def test_a_large_seed_survives_and_is_used_again(
 ) -> None:
     visitor = arrive()
     visitor.fill(face, pose)
-    visitor.page.fill("#seed input", "999999999999999")
+    visitor.page.get_by_label("Seed", exact=True).fill("999999999999999")
     visitor.generate()
     visitor.wait_for_status("Done in")
     assert service.attributes[-1]["seed"] == 999_999_999_999_999
-    visitor.page.fill("#seed input", "-1")
+    visitor.page.get_by_label("Seed", exact=True).fill("-1")
     visitor.page.click("#again")
-    expect(visitor.page.locator("#seed input")).to_have_value("999999999999999")
+    expect(visitor.page.get_by_label("Seed", exact=True)).to_have_value("999999999999999")
 
 
 def test_the_price_and_the_programs_follow_the_form(
     arrive: Callable[..., Visitor], face: Path, pose: Path, address: str
 ) -> None:
     visitor = arrive()
-    visitor.fill(face, pose, "it's a knight")
-    visitor.page.locator("#num_inference_steps input[type=number]").fill("25")
+    visitor.fill([face, pose], pose, "it's a knight")
+    visitor.page.get_by_label("Steps", exact=True).fill("25")
     expect(visitor.page.locator("#price")).to_contain_text("3 credits")
     visitor.page.get_by_text("The same request from a program").click()
-    curl = visitor.page.locator("#curl")
-    for text in (address, "num_inference_steps=25", "face one.jpg", "$INSTA_DEPTH_KEY"):
+    curl, python = visitor.page.locator("#curl"), visitor.page.locator("#python")
+    for text in (
+        address,
+        "num_inference_steps=25",
+        'face_image=@"face one.jpg"',
+        "face_image=@pose.png",
+        "$INSTA_DEPTH_KEY",
+    ):
         expect(curl).to_contain_text(text)
     expect(curl).not_to_contain_text("good")
-    visitor.page.get_by_role("tab", name="Python").click()
-    expect(visitor.page.locator("#python")).to_contain_text("'num_inference_steps': 25")
+    expect(python).to_contain_text("'num_inference_steps': 25")
+    expect(python).to_contain_text("'face_image': [file_to_base64('face one.jpg'), file_to_base64('pose.png')]")
+    compile(str(python.text_content()), "the page's program", "exec")
 
 
-def test_visitors_see_their_own_pictures_only(arrive: Callable[..., Visitor], face: Path, pose: Path) -> None:
+def test_pictures_of_the_session_stay_and_are_the_visitors_own(
+    arrive: Callable[..., Visitor], face: Path, pose: Path
+) -> None:
     first, second = arrive(), arrive()
     for visitor, count in ((first, 1), (second, 1), (first, 2)):
         visitor.fill(face, pose)
+        visitor.page.get_by_label("Seed", exact=True).fill(str(count))
         visitor.generate()
-        expect(visitor.page.locator("#gallery img")).to_have_count(count, timeout=10_000)
+        expect(visitor.page.locator("#gallery img")).to_have_count(count)
         expect(visitor.page.locator("#generate")).to_be_enabled()
     expect(second.page.locator("#gallery img")).to_have_count(1)
+    first.page.get_by_role("button", name="Picture 1, seed 1").click()
+    expect(first.page.locator("#facts")).to_contain_text("Seed1")
 
 
-REMOTE = {"path": "https://example.com/face.jpg", "meta": {"_type": "gradio.FileData"}}
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status"),
-    [
-        ("GET", "/gradio_api/file=/etc/passwd", None, 403),
-        ("GET", f"/gradio_api/file={__file__}", None, 403),
-        ("GET", "/gradio_api/file=pyproject.toml", None, 403),
-        ("GET", "/gradio_api/file=https://example.com/", None, 404),
-        ("GET", "/gradio_api/proxy=https://example.com/", None, 404),
-        ("GET", "/gradio_api/deep_link?session_hash=x", None, 404),
-        ("GET", "/monitoring", None, 404),
-        ("POST", "/gradio_api/queue/join", {"data": [REMOTE], "fn_index": 0, "session_hash": "x"}, 400),
-        ("POST", "/gradio_api/run/predict", {"data": [], "fn_index": 0, "session_hash": "x"}, 404),
-        ("POST", "/gradio_api/run/predict", {"data": ["x" * 2**20]}, 413),
-    ],
-)
-def test_gradios_other_doors_are_closed(
-    address: str, method: str, path: str, body: dict[str, object] | None, status: int
+def test_every_attribute_has_a_field_with_its_default_and_what_is_changed_is_sent(
+    arrive: Callable[..., Visitor], service: FakeService, face: Path, pose: Path
 ) -> None:
-    assert requests.request(method, address + path, json=body, timeout=10).status_code == status
-
-
-def test_uploads_are_limited_and_deleted_after_a_while() -> None:
-    with running_page(FakeService(), UploadLimits(picture_bytes=1000, keep_s=1)) as address:
-        upload = f"{address}/gradio_api/upload"
-        for size in (1001, 2**20):
-            assert requests.post(upload, files={"files": ("a.jpg", b"x" * size)}, timeout=10).status_code == 413
-        stored = requests.post(upload, files={"files": ("a.jpg", b"x" * 1000)}, timeout=10).json()[0]
-        assert Path(stored).exists()
-        assert wait_until(lambda: not Path(stored).exists())
+    visitor = arrive()
+    visitor.page.get_by_text("Advanced").click()
+    elsewhere = {"base64", "preview"}
+    for name in GenerationBody.model_fields.keys() - elsewhere:
+        expect(visitor.page.locator(f"#{name}")).to_have_count(1)
+    expect(visitor.page.locator("#depth_scale")).to_have_value("0.5")
+    visitor.fill(face, pose)
+    visitor.generate()
+    visitor.wait_for_status("Done in")
+    documented = {"face_image", "pose_image", "prompt", "num_inference_steps", "guidance_scale", "seed", "preview"}
+    assert service.attributes[-1].keys() == documented
+    visitor.page.locator("#depth_scale").fill("0.75")
+    visitor.page.locator("#enhance_face_region").uncheck()
+    visitor.page.locator("#pose_without_face").select_option("depth_only")
+    visitor.page.locator("#guidance_end").fill("0.5")
+    count = len(service.pictures)
+    visitor.generate()
+    assert wait_until(lambda: len(service.pictures) > count, timeout_s=20)
+    sent = {name: value for name, value in service.attributes[-1].items() if name not in documented}
+    assert sent == {
+        "depth_scale": 0.75,
+        "enhance_face_region": False,
+        "pose_without_face": "depth_only",
+        "guidance_end": 0.5,
+    }
 
 
 def test_the_servers_schedulers_are_the_choice(
     arrive: Callable[..., Visitor], service: FakeService, face: Path, pose: Path
 ) -> None:
     visitor = arrive()
-    visitor.page.get_by_role("button", name="Advanced").click()
-    choice = visitor.page.locator("#scheduler input")
-    expect(choice).to_have_value("the checkpoint's own (lcm)")
+    visitor.page.get_by_text("Advanced").click()
+    choice = visitor.page.get_by_label("Scheduler")
+    expect(choice.locator("option:checked")).to_have_text("the server's own (lcm)")
     visitor.fill(face, pose)
-    for label, sent in (("euler", "euler"), ("the checkpoint's own (lcm)", None)):
-        choice.click()
-        visitor.page.get_by_role("option", name=label, exact=True).click()
+    for label, sent in (("euler", "euler"), ("the server's own (lcm)", None)):
+        choice.select_option(label=label)
         count = len(service.pictures)
         visitor.generate()
         assert wait_until(lambda count=count: len(service.pictures) > count, timeout_s=20)
         assert service.attributes[-1].get("scheduler") == sent
+        expect(visitor.page.locator("#generate")).to_be_enabled()
+
+
+def test_a_keyboard_is_enough(arrive: Callable[..., Visitor], service: FakeService, face: Path, pose: Path) -> None:
+    visitor = arrive()
+    keys = visitor.page.keyboard
+    tab_to(visitor, "#key")
+    keys.type("good")
+    for zone, file in (("#face_image", face), ("#pose_image", pose)):
+        tab_to(visitor, f"{zone} input")
+        with visitor.page.expect_file_chooser() as chooser:
+            keys.press("Space")
+        chooser.value.set_files(file)
+        expect(visitor.page.locator(f"{zone} img")).to_be_visible()
+    tab_to(visitor, "#prompt")
+    keys.type("a knight")
+    tab_to(visitor, "#generate")
+    keys.press("Enter")
+    visitor.wait_for_status("Done in")
+
+
+def tab_to(visitor: Visitor, selector: str) -> None:
+    for _ in range(15):
+        visitor.page.keyboard.press("Tab")
+        if visitor.page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    pytest.fail(f"{selector} is not reached by tabs")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing(arrive: Callable[..., Visitor], face: Path, pose: Path, scheme: str, width: int) -> None:
+    visitor = arrive(width=width)
+    visitor.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    visitor.page.get_by_text("Advanced").click()
+    visitor.page.get_by_text("The same request from a program").click()
+    visitor.fill(face, pose, "no face")
+    visitor.generate()
+    visitor.wait_for_fault("no face was found")
+    assert found(visitor) == []
+    visitor.page.get_by_label("Prompt", exact=True).fill("a knight")
+    visitor.generate()
+    visitor.wait_for_status("Done in")
+    assert found(visitor) == []
+
+
+def found(visitor: Visitor) -> list[str]:
+    """What axe-core complains of; it runs past the page's policy, as an extension of the browser would."""
+    response = Axe().run(visitor.page).response
+    return [f"{each['id']} ({each['impact']}): {each['nodes'][0]['html']}" for each in response["violations"]]

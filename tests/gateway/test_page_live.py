@@ -49,16 +49,15 @@ def form(browser: Browser, gateway: LiveGateway, miniature_checkpoint: Path, nam
         page.set_default_timeout(PATIENT_MS)
         page.goto(gateway.url)
         page.get_by_label("API key").fill(make_key(gateway.database_url, name, 100))
-        page.locator("input[type=file]").nth(1).wait_for(state="attached")
-        for number, picture in ((1, "pose.png"), (0, "face.png")):  # one that has its picture has no such element
-            page.locator("input[type=file]").nth(number).set_input_files(pictures / picture)
+        page.locator("#face_image input").set_input_files(pictures / "face.png")
+        page.locator("#pose_image input").set_input_files(pictures / "pose.png")
         page.get_by_label("Prompt", exact=True).fill("Photo of a woman wearing a Superman costume")
         yield page
 
 
 def test_a_picture_is_shown_and_paid_for(form, gateway, name):
     form.get_by_role("button", name="Generate").click()
-    expect(form.get_by_text("98 credits")).to_be_visible(timeout=PATIENT_MS)
+    expect(form.locator("#facts")).to_contain_text("98 credits", timeout=PATIENT_MS)
     wait_until(lambda: account_of(gateway.database_url, name).spent == 2, timeout_s=30)
     with form.expect_download() as download:
         form.get_by_text("Download", exact=True).click()
@@ -74,7 +73,7 @@ def test_a_wrong_key_is_said_and_the_form_stays(form):
 
 @pytest.mark.parametrize("how", ["cancelled", "tab closed"])
 def test_work_that_is_left_ends_and_costs_nothing(form, gateway, server, name, how):
-    form.locator("input[type=number]").first.fill("100")
+    form.get_by_label("Steps", exact=True).fill("100")
     form.get_by_role("button", name="Generate").click()
     expect(form.get_by_text("of 100")).to_be_visible(timeout=PATIENT_MS)
     assert account_of(gateway.database_url, name).held == 11

@@ -1,6 +1,5 @@
 """What any HTTP service grants its callers, on the whole application; no Triton is asked."""
 
-import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -25,7 +24,7 @@ def caller(tmp_path: Path) -> Callable[..., TestClient]:
         engine = connect(url)
         migrate(engine)
         key = Ledger(engine).create_key("me", Decimal(10))[1]
-        app = create_app(Settings(database_url=url, page=False, **settings), asyncio.Event())
+        app = create_app(Settings(database_url=url, page=False, **settings))
         return TestClient(app, headers={"x-api-key": key}, raise_server_exceptions=False)
 
     return make
