@@ -55,6 +55,7 @@ def _parse() -> argparse.Namespace:
     shared.add_argument("--checkpoint", type=Path, default=Path("miniature/weights"), help="the miniature's")
     shared.add_argument("--pictures", type=Path, help="with face.png and pose.png (CHECKPOINT/pictures)")
     shared.add_argument("--repeats", type=int, default=7, help="pairs of runs in a comparison (%(default)s)")
+    shared.add_argument("--only", default="", metavar="TEXT", help="rows with this in their names")
     shared.add_argument("--output", type=Path, default=Path("build/benchmarks"), help="for records and report")
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -78,7 +79,10 @@ def _parse() -> argparse.Namespace:
 
 def _run(parsed: argparse.Namespace, options: Options) -> int:
     console = Console()
-    chosen = [row for row in rows.ROWS if parsed.command in (row.benchmark, "all")]
+    chosen = [row for row in rows.ROWS if parsed.command in (row.benchmark, "all") and parsed.only in row.name]
+    if not chosen:
+        console.print(f"no row of {parsed.command} has {parsed.only!r} in its name", highlight=False)
+        return 2
     if any(row.benchmark in _ON_WIDE for row in chosen):
         with console.status("making the wide checkpoint"):
             wide_checkpoint.prepare(parsed.checkpoint, options.wide_checkpoint, options.wide_repository)
