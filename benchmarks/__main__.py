@@ -27,7 +27,8 @@ def main() -> int:
     if parsed.command == "quality":
         return _quality(parsed)
     if parsed.command == "publish":
-        publish.publish(parsed.records, parsed.docs, parsed.readme)
+        missing = publish.publish(parsed.records, parsed.docs, parsed.readme)
+        sys.stdout.write("".join(f"not measured: {row}\n" for row in missing))
         return 0
     options = Options(parsed.repository, parsed.pictures, parsed.wide_repository, parsed.repeats, parsed.checkpoint)
     if parsed.command == "row":

@@ -138,8 +138,11 @@ LINES = (
 )
 
 
-def publish(source: Path, docs: Path, readme: Path) -> None:
-    """Write the last record of every row into ``docs``, and the figures into the tables of its pages and ``readme``."""
+def publish(source: Path, docs: Path, readme: Path) -> list[str]:
+    """Write the last record of every row into ``docs``, and the figures into the tables of its pages and ``readme``.
+
+    Return what was not measured: its figures stay as they are.
+    """
     latest = last_of_each(list(records.load(source)))
     folder = docs / FOLDER
     report.write(folder, latest)
@@ -148,24 +151,24 @@ def publish(source: Path, docs: Path, readme: Path) -> None:
         records.append(folder / _RECORDS, record)
     for page in (docs / "measured.md", readme):
         page.write_text(with_figures(page.read_text(encoding="utf-8"), latest), encoding="utf-8")
+    measured = {(record.benchmark, record.row) for record in latest}
+    return [f"{row.benchmark}: {row.name}" for row in ROWS if (row.benchmark, row.name) not in measured]
 
 
 def last_of_each(found: Sequence[Record]) -> list[Record]:
-    """Return the last record of every row that there is; raises ValueError for a row without one, or that failed."""
+    """Return the last record of every row that has one which did not fail, in the order of the rows."""
     last = {(record.benchmark, record.row): record for record in found if not record.error}
-    missing = [f"{row.benchmark}: {row.name}" for row in ROWS if (row.benchmark, row.name) not in last]
-    if missing:
-        raise ValueError(f"not measured: {'; '.join(missing)}")
-    return [last[row.benchmark, row.name] for row in ROWS]
+    return [last[row.benchmark, row.name] for row in ROWS if (row.benchmark, row.name) in last]
 
 
 def with_figures(page: str, latest: Sequence[Record]) -> str:
-    """Return the page with every row that it has of `LINES` as measured."""
+    """Return the page with every row that it has of `LINES` as measured, where all rows of its benchmark were."""
 
     def found(benchmark: str) -> list[Measured]:
         return [record.measured for record in latest if record.benchmark == benchmark]
 
     for line in LINES:
-        text = line.text(found).replace("\\", r"\\")
-        page = re.sub(rf"^\| {re.escape(line.what)} \|.*$", text, page, flags=re.MULTILINE)
+        if len(found(line.benchmark)) == sum(row.benchmark == line.benchmark for row in ROWS):
+            text = line.text(found).replace("\\", r"\\")
+            page = re.sub(rf"^\| {re.escape(line.what)} \|.*$", text, page, flags=re.MULTILINE)
     return page

@@ -85,9 +85,7 @@ ROWS = (
         partial(latency.measure, steps=10, requests=100),
     ),
     Row("start", "this service and the plain server", start.measure),
-    Row(
-        "size", "1 request, guidance 3, 4 steps", partial(scaling.by_size, sides_px=(192, 256, 320, 384), steps=4)
-    ),
+    Row("size", "1 request, guidance 3, 4 steps", partial(scaling.by_size, sides_px=(192, 256, 320, 384), steps=4)),
     Row("steps", "1 request, guidance 3", partial(scaling.by_steps, counts=(4, 10, 20, 50, 100))),
     Row("concurrency", "guidance 3, 10 steps", partial(scaling.by_concurrency, counts=(1, 2, 4, 8), steps=10)),
     Row(
