@@ -34,7 +34,7 @@ def app(side: Side) -> FastAPI:
     @application.post("/generate")
     async def generate(asked: Asked) -> Response:
         async with one_at_a_time:
-            return Response(await run_in_threadpool(side, asked.model_dump()), media_type="image/*")
+            return Response(await run_in_threadpool(side, dict(asked)), media_type="image/*")
 
     @application.get("/healthz")
     def healthz() -> str:
