@@ -47,7 +47,7 @@ class Server:
         """Write the files of an empty server."""
         data = self.folder / "data"
         _call(self.folder, self.programs / "initdb", "-D", data, "-U", _USER, "-A", "trust", "-E", "UTF8", "--no-sync")
-        (data / "postgresql.auto.conf").write_text(_settings(self.folder, self.port))
+        (data / "postgresql.auto.conf").write_text(_settings(self.folder, self.port), encoding="utf-8")
 
     def start(self) -> None:
         """Start it and wait until it can be connected to."""
@@ -116,7 +116,9 @@ fsync = off
 
 def _call(folder: Path, *command: str | Path) -> None:
     as_user: dict[str, Any] = {"user": _USER, "group": _USER, "extra_groups": []} if os.geteuid() == 0 else {}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, **as_user)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8", **as_user)
     if done.returncode != 0:
         log = folder / "log"
-        raise RuntimeError(f"{command[0]}: {done.stdout}{done.stderr}{log.read_text() if log.exists() else ''}")
+        raise RuntimeError(
+            f"{command[0]}: {done.stdout}{done.stderr}{log.read_text(encoding='utf-8') if log.exists() else ''}"
+        )

@@ -201,7 +201,9 @@ def start_mps() -> dict[str, str]:
     folder = tempfile.mkdtemp(prefix="mps-")
     found = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
     try:
-        subprocess.run([_MPS, "-d"], env={**os.environ, **found}, check=True, capture_output=True, text=True)
+        subprocess.run(
+            [_MPS, "-d"], env={**os.environ, **found}, check=True, capture_output=True, text=True, encoding="utf-8"
+        )
     except OSError as error:
         raise SettingError(f"{PREFIX}MPS: {_MPS} cannot be run: {error}") from None
     except subprocess.CalledProcessError as error:
