@@ -64,8 +64,8 @@ def _steps(options: Options) -> None:
 
 
 def _sizes(options: Options) -> None:
-    found = _floats(scaling.by_size(options, sides_px=(64, 192), steps=10))
-    assert found["step_ms_at_192_px"] > found["step_ms_at_64_px"]
+    found = _floats(scaling.by_size(options, sides_px=(128, 192), steps=10))
+    assert found["step_ms_at_192_px"] > found["step_ms_at_128_px"]
     assert 0 < found["time_to_pixels"] < 2
 
 
