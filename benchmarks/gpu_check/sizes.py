@@ -26,11 +26,11 @@ _TINY_DEPTH: Config = {
     "backbone_config": {
         "model_type": "dinov2",
         "hidden_size": 16,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": 4,
         "num_attention_heads": 2,
         "image_size": 112,
         "patch_size": 14,
-        "out_indices": [1, 1, 2, 2],
+        "out_indices": [1, 2, 3, 4],
         "reshape_hidden_states": False,
     },
     "reassemble_hidden_size": 16,

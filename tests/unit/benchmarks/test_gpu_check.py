@@ -12,7 +12,7 @@ from benchmarks.gpu_check import artefacts, runner, table, variants
 from benchmarks.gpu_check.chips import known_chip, measured_tflops
 from benchmarks.gpu_check.flops import step_tflop
 from benchmarks.gpu_check.measuring import MemoryWatch, times_ms
-from benchmarks.gpu_check.networks import build, step_engines
+from benchmarks.gpu_check.networks import build, design, step_engines
 from benchmarks.gpu_check.options import NotHere, Options, parse
 from benchmarks.gpu_check.step import Step, TorchNetwork, ensemble_config, step_inputs
 from benchmarks.records import Measured, Record
@@ -29,6 +29,13 @@ def test_a_row_of_the_full_size_is_as_much_work_as_the_design_says(depth_net: st
     a_row = {name: tflop / 2 for name, tflop in a_pair.items()}
     expected = {"identitynet": 2.99, "controlnet_depth": depth_tflop, "unet": 6.78}
     assert a_row == pytest.approx(expected, abs=0.005)
+
+
+@pytest.mark.slow
+def test_the_depth_estimator_of_full_size_is_the_published_one() -> None:
+    """Depth Anything V2 Small has 24.8 million parameters."""
+    estimator = design("depth_estimator", Options(precision="fp32"))
+    assert sum(parameter.numel() for parameter in estimator.parameters()) == pytest.approx(24.8e6, rel=0.005)
 
 
 def run(options: Options, dtype: torch.dtype) -> torch.Tensor:
