@@ -55,7 +55,7 @@ serve: build/.miniature-exported  ## serve REPOSITORY=build/<name> on 127.0.0.1 
 gateway: $(READY)  ## start the documented HTTP API on 127.0.0.1:8080, in front of the Triton of `make serve`
 	$(PY) -m insta_depth gateway
 
-bench: build/.miniature-exported  ## measure: side by side with PyTorch, under load, start, memory, scaling; about 45 minutes
+bench: build/.miniature-exported  ## measure: side by side with PyTorch, under load, start, memory, scaling; more than an hour on two cores
 	$(PY) -m benchmarks all --repository build/miniature
 
 soak: build/.miniature-exported  ## half an hour of mixed load, while every process is killed and resources run out

@@ -3,22 +3,20 @@
 Both sides make the same picture and take turns, so that whatever else happens on the machine hits both.
 """
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 from insta_depth import InstaDepth
-from PIL import Image
 
 from deploy.local import ON_FREE_PORTS, LocalTriton
 from export.in_process import generate, import_models_of, make_pipeline
 
 from .options import Options
 from .records import Measured
+from .side_by_side import largest_difference
 from .wide_checkpoint import SMALL_PX
 
 _TIMEOUT_S = 1800.0
@@ -54,7 +52,7 @@ def measure(options: Options, steps: int, guidance_scale: float) -> Measured:
         sides = (_through_triton(client, request), _in_process(options.wide_repository, request))
         first, second = (side() for side in sides)
         pairs = [_pair(sides, swapped=bool(repeat % 2)) for repeat in range(options.repeats)]
-    return _summary(pairs, steps) | {"largest_difference": _difference(first.image, second.image)}
+    return _summary(pairs, steps) | {"largest_difference": largest_difference(first.image, second.image)}
 
 
 def _through_triton(client: InstaDepth, request: dict[str, Any]) -> Side:
@@ -96,9 +94,3 @@ def _summary(pairs: list[tuple[float, float]], steps: int) -> Measured:
         "step_through_triton_ms": median(triton for triton, _ in pairs) / steps,
         "step_in_process_ms": median(process for _, process in pairs) / steps,
     }
-
-
-def _difference(first: bytes, second: bytes) -> int:
-    """The largest difference between two picture files, in levels of 255."""
-    a, b = (np.asarray(Image.open(io.BytesIO(data)), dtype=np.int16) for data in (first, second))
-    return int(np.abs(a - b).max())

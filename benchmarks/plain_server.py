@@ -57,9 +57,16 @@ def plain_server(options: Options, *flags: str) -> Iterator[tuple[str, psutil.Pr
         yield f"http://127.0.0.1:{port}/generate", process
 
 
+def as_json(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a request's attributes as JSON takes them: pictures as base64."""
+    return {
+        name: b64encode(value).decode() if isinstance(value, bytes) else value for name, value in attributes.items()
+    }
+
+
 def plain_service(url: str, shared: Mapping[str, Any]) -> Connect:
     """Return how to reach the plain server at ``url``."""
-    own = {name: b64encode(value).decode() if isinstance(value, bytes) else value for name, value in shared.items()}
+    own = as_json(shared)
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Ask]:

@@ -12,7 +12,7 @@ from .batching import send
 from .options import Options
 from .progress import tell
 from .records import Measured
-from .sides import request_of
+from .sides import request_of, seconds
 
 _TIMEOUT_S = 1800.0
 
@@ -37,10 +37,7 @@ def by_steps(options: Options, counts: Sequence[int]) -> Measured:
     """Time a picture by its number of steps."""
 
     def took_s(client: InstaDepth, steps: int, number: int) -> float:
-        request = request_of(options, steps, number)
-        started = perf_counter()
-        client.generate(**request)
-        return perf_counter() - started
+        return seconds(lambda request: client.generate(**request).image, request_of(options, steps, number))
 
     found = _medians(options, counts, took_s)
     most, least = max(counts), min(counts)

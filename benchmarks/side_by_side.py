@@ -55,7 +55,7 @@ def measure(options: Options, steps: int, is_wide: bool = False) -> Measured:
     gflop = _gflop(sides["eager"], warm)
     return summary(times_s, gflop, _matmul_gflops([most, 1])) | {
         "torch_threads": threads,
-        "difference_to_eager": max(_difference(pictures["eager"], other) for other in pictures.values()),
+        "difference_to_eager": max(largest_difference(pictures["eager"], other) for other in pictures.values()),
     }
 
 
@@ -111,7 +111,7 @@ def summary(times_s: Mapping[str, Sequence[float]], gflop: float, matmul_gflops:
     }
 
 
-def _difference(first: bytes, second: bytes) -> int:
-    """The largest difference between two picture files, in levels of 255."""
+def largest_difference(first: bytes, second: bytes) -> int:
+    """Return the largest difference between two picture files, in levels of 255."""
     a, b = (np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), dtype=np.int16) for data in (first, second))
     return int(np.abs(a - b).max())

@@ -4,8 +4,6 @@ The files are in the system's cache, as after a first start.
 """
 
 import time
-from base64 import b64encode
-from contextlib import ExitStack
 
 import requests
 from insta_depth import InstaDepth
@@ -13,7 +11,7 @@ from insta_depth import InstaDepth
 from deploy.local import ON_FREE_PORTS, LocalTriton
 
 from .options import Options
-from .plain_server import plain_server
+from .plain_server import as_json, plain_server
 from .progress import tell
 from .python_server import memory_mib
 from .records import Measured
@@ -47,12 +45,10 @@ def _own(options: Options) -> dict[str, float]:
 
 def _plain(options: Options) -> dict[str, float]:
     started = time.perf_counter()
-    with ExitStack() as stack:
-        url, process = stack.enter_context(plain_server(options))
+    with plain_server(options) as (url, process):
 
         def ask(request: Request) -> bytes:
-            body = {name: b64encode(v).decode() if isinstance(v, bytes) else v for name, v in request.items()}
-            answer = requests.post(url, json=body, timeout=_TIMEOUT_S)
+            answer = requests.post(url, json=as_json(request), timeout=_TIMEOUT_S)
             answer.raise_for_status()
             return answer.content
 

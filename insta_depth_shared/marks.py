@@ -15,12 +15,12 @@ from .version import GENERATOR
 METADATA = ("provenance", "parameters", "none")
 """What files say: that they were made, and by what; that and how; nothing."""
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-_XMP = """\
+_XMP = f"""\
 <?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about=""
- xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" Iptc4xmpExt:DigitalSourceType={source_type}
- xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:CreatorTool={generator}/>
+ xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" Iptc4xmpExt:DigitalSourceType={quoteattr(SOURCE_TYPE)}
+ xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:CreatorTool={quoteattr(GENERATOR)}/>
 </rdf:RDF></x:xmpmeta>
 <?xpacket end="r"?>"""
 _PNG_XMP, _PNG_PARAMETERS = "XML:com.adobe.xmp", "parameters"
@@ -35,11 +35,10 @@ class Mark:
 
     def options(self, output_format: str) -> dict[str, Any]:
         """Return Pillow's options of saving a jpeg, png or webp with this mark."""
-        xmp = _XMP.format(source_type=quoteattr(SOURCE_TYPE), generator=quoteattr(GENERATOR)).encode()
         if output_format != "png":
-            return {"xmp": xmp} | ({"exif": self._exif()} if self.parameters else {})
+            return {"xmp": _XMP.encode()} | ({"exif": self._exif()} if self.parameters else {})
         chunks = PngImagePlugin.PngInfo()
-        chunks.add_itxt(_PNG_XMP, xmp.decode())
+        chunks.add_itxt(_PNG_XMP, _XMP)
         if self.parameters:
             chunks.add_text(_PNG_PARAMETERS, self.parameters)
         return {"pnginfo": chunks}

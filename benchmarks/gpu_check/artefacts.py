@@ -43,11 +43,15 @@ def make_reference(options: Options) -> None:
     np.save(path, answer.cpu().numpy())
 
 
+def largest_difference(actual: torch.Tensor, expected: np.ndarray) -> float:
+    """The largest difference of two arrays as a share of the largest value that is expected."""
+    wanted = expected.astype(np.float32)
+    return float(np.abs(actual.float().cpu().numpy() - wanted).max() / np.abs(wanted).max())
+
+
 def difference(options: Options, noise_pred: torch.Tensor) -> float:
     """The largest difference of ``noise_pred`` to the reference, as a share of the reference's largest value."""
-    expected = np.load(options.artefacts / REFERENCE)
-    actual = noise_pred.float().cpu().numpy()
-    return float(np.abs(actual - expected).max() / np.abs(expected).max())
+    return largest_difference(noise_pred, np.load(options.artefacts / REFERENCE))
 
 
 def onnx_path(options: Options, name: str) -> Path:

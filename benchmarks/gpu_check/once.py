@@ -26,9 +26,3 @@ def tf32(is_allowed: bool) -> None:
     """Allow or forbid TF32 in matrix products and convolutions."""
     torch.backends.cuda.matmul.allow_tf32 = is_allowed
     torch.backends.cudnn.allow_tf32 = is_allowed
-
-
-def largest_difference(actual: torch.Tensor, expected: np.ndarray) -> float:
-    """The largest difference of two arrays as a share of the largest value that is expected."""
-    wanted = expected.astype(np.float32)
-    return float(np.abs(actual.float().cpu().numpy() - wanted).max() / np.abs(wanted).max())

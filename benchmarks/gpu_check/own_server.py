@@ -1,13 +1,13 @@
 """A ``tritonserver`` that this machine has, such as that of NVIDIA's container, as a context manager."""
 
 import http.client
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from ..python_server import free_port
 from .options import NotHere
 
 _START_TIMEOUT_S, _STOP_TIMEOUT_S, _POLL_S = 540.0, 20.0, 0.2
@@ -18,7 +18,7 @@ class OwnTriton:
     """Serves ``repository`` by ``program`` from entering the ``with`` block to leaving it."""
 
     def __init__(self, program: str, repository: Path, more_arguments: Sequence[str] = ()) -> None:
-        self._http_port, self._grpc_port = _free_port(), _free_port()
+        self._http_port, self._grpc_port = free_port(), free_port()
         self._log = repository.with_name(f"{repository.name}.log")
         self._command = [
             program,
@@ -78,8 +78,3 @@ class OwnTriton:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-
-def _free_port() -> int:
-    with socket.create_server((_HOST, 0)) as listener:
-        return int(listener.getsockname()[1])

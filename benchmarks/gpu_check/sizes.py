@@ -22,24 +22,20 @@ _TINY: Config = {
 _TINY_CONDITION: Config = {"conditioning_embedding_out_channels": [8, 8, 16, 16]}
 _ONE_BLOCK: Config = {"layers_per_block": 1, "transformer_layers_per_block": [1, 1, 1]}
 _NO_LAYERS: Config = {"transformer_layers_per_block": [0, 0, 0]}
+_TINY_BACKBONE: Config = {
+    "hidden_size": 16,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "image_size": 112,
+    "out_indices": [1, 2, 3, 4],
+}
 _TINY_DEPTH: Config = {
-    "backbone_config": {
-        "model_type": "dinov2",
-        "hidden_size": 16,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 2,
-        "image_size": 112,
-        "patch_size": 14,
-        "out_indices": [1, 2, 3, 4],
-        "reshape_hidden_states": False,
-    },
+    "backbone_config": DEPTH_ANYTHING_SMALL["backbone_config"] | _TINY_BACKBONE,
     "reassemble_hidden_size": 16,
     "neck_hidden_sizes": [4, 8, 8, 8],
     "fusion_hidden_size": 8,
     "head_hidden_size": 4,
 }
-
-
 _UPRIGHT = {"depth_height": 49, "depth_width": 37}
 """Patches of 14 pixels, as Depth Anything's processor makes of an upright picture of 4:3."""
 

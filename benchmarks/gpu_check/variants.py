@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 
 from . import serving
-from .artefacts import difference, make_reference, plan_path, prepare_plans
+from .artefacts import difference, largest_difference, make_reference, plan_path, prepare_plans
 from .chips import known_chip, measured_tflops
 from .flops import network_tflop, step_tflop
 from .measuring import GIB, MemoryWatch, spread, synchronize, times_ms
 from .networks import DEPTH_ESTIMATOR, VAE_DECODER, step_engines
-from .once import exact, largest_difference, once_inputs, tf32
+from .once import exact, once_inputs, tf32
 from .onnx_network import OnnxNetwork, prepare_sessions
 from .options import NotHere, Options
 from .step import Network, Step, Tensors, ensemble_config, step_inputs

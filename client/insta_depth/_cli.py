@@ -45,10 +45,9 @@ _EXIT_CODES_HELP = """\
 exit codes: 0 done · 2 wrong usage or output path · 3 invalid input or no face · 4 server unavailable or full
             5 timed out or cancelled · 130 interrupted · 1 anything else"""
 
-_PICTURES = {"face_image": "--face", "pose_image": "--pose"}
-_PICTURE_VALUES: dict[str, dict[str, Any]] = {
-    "face_image": {"metavar": "FILE", "nargs": "+", "action": "extend"},
-    "pose_image": {"metavar": "FILE"},
+_PICTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "face_image": ("--face", {"metavar": "FILE", "nargs": "+", "action": "extend"}),
+    "pose_image": ("--pose", {"metavar": "FILE"}),
 }
 _VALUES: dict[str, dict[str, Any]] = {
     "BYTES": {"type": lambda argument: os.fsencode(argument).decode(), "metavar": "TEXT"},
@@ -144,7 +143,7 @@ def _add_attribute(parser: argparse.ArgumentParser, attribute: Field[Any]) -> No
     """Add the option of one field of the request; ``preview`` has none: --preview-dir asks for it."""
     name, required = attribute.name, attribute.default is MISSING
     if name in _PICTURES:
-        option, value = _PICTURES[name], _PICTURE_VALUES[name]
+        option, value = _PICTURES[name]
     else:
         option, value = f"--{name.replace('_', '-')}", _VALUES[attribute.metadata["datatype"]]
     if name != "preview":

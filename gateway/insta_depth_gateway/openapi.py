@@ -177,12 +177,13 @@ METRICS: dict[str, Any] = {
 
 def attributes(defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return every attribute's schema by name; ``defaults``: the served checkpoint's, where the API documents none."""
-    found = {name: _without_null(about) for name, about in _SCHEMA["properties"].items()}
-    for name, about in found.items():
-        about.setdefault("default", None)
-        if about["default"] is None:
-            about["default"] = defaults.get(name)
-    return {name: {key: v for key, v in about.items() if v is not None} for name, about in found.items()}
+    found = {}
+    for name, kind in _SCHEMA["properties"].items():
+        about = _without_null(kind)
+        default = about.pop("default", None)
+        default = defaults.get(name) if default is None else default
+        found[name] = about if default is None else {**about, "default": default}
+    return found
 
 
 def document() -> dict[str, Any]:

@@ -3,6 +3,9 @@
 const BASIC = ["num_inference_steps", "guidance_scale", "seed"];
 const ELSEWHERE = ["prompt", "negative_prompt", "face_image", "pose_image", "base64", "preview"];
 const LABELS = {
+  "x-api-key": ["API key"],
+  face_image: ["Face picture"],
+  pose_image: ["Pose picture"],
   num_inference_steps: ["Steps", "More steps cost more."],
   guidance_scale: ["Guidance", "How closely to follow the prompt."],
   seed: ["Seed", "−1 draws one."],
@@ -27,7 +30,7 @@ export function labelOf(name) {
 }
 
 /** offer: the answer of /v1/attributes. Fill both places and return a function that reads the fields' values. */
-export function buildFields(offer, basics, extensions, onChange) {
+export function buildFields(offer, basics, extensions) {
   const readers = {};
   for (const [name, about] of Object.entries(offer.attributes)) {
     if (ELSEWHERE.includes(name)) continue;
@@ -35,7 +38,6 @@ export function buildFields(offer, basics, extensions, onChange) {
     (BASIC.includes(name) ? basics : extensions).append(field);
     readers[name] = read;
   }
-  for (const place of [basics, extensions]) place.addEventListener("input", onChange);
   return () => {
     const values = Object.entries(readers).map(([name, read]) => [name, read()]);
     return Object.fromEntries(values.filter(([, value]) => value !== undefined));

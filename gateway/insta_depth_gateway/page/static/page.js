@@ -8,7 +8,7 @@ import { readEvents } from "./stream.js";
 const $ = (id) => document.getElementById(id);
 const API = new URL("v1/", document.baseURI);
 const CREDITS_AFTER_MS = 600;
-const NAMES = { "x-api-key": "API key", face_image: "Face picture", pose_image: "Pose picture" };
+const EMPTY = $("stage").firstElementChild;
 const SUFFIX = { jpeg: "jpg", png: "png", webp: "webp" };
 
 let offer = { attributes: {}, schedulers: [], price_base: 0, price_per_step: 0 };
@@ -39,7 +39,7 @@ async function start() {
   } catch {
     complain("The server cannot be reached; load the page again later.");
   }
-  readFields = buildFields(offer, $("basics"), $("extensions"), refresh);
+  readFields = buildFields(offer, $("basics"), $("extensions"));
   refresh();
 }
 
@@ -54,7 +54,7 @@ function values() {
 function missing() {
   if (!$("key").value.trim()) return [null, "API key: type or paste your key"];
   for (const [name, zone] of Object.entries(zones)) {
-    if (!zone.files.length) return [zone, `${NAMES[name]}: choose a file`];
+    if (!zone.files.length) return [zone, `${labelOf(name)}: choose a file`];
   }
   if (!$("prompt").value.trim()) return [null, "Prompt: say what to render"];
   return null;
@@ -104,9 +104,8 @@ async function follow(response, clock) {
 }
 
 class Refused extends Error {
-  constructor({ error, code }) {
+  constructor({ error }) {
     super(error);
-    this.code = code;
   }
 }
 
@@ -136,7 +135,7 @@ function idle() {
   $("cancel").disabled = true;
   $("progress").hidden = true;
   $("elapsed").textContent = "";
-  if (!pictures.length) $("stage").replaceChildren(Object.assign(document.createElement("p"), { textContent: "Your picture will appear here." }));
+  if (!pictures.length) $("stage").replaceChildren(EMPTY);
   else if ($("stage").querySelector(".preview")) show(pictures[0]);
 }
 
@@ -154,7 +153,7 @@ function complain(text) {
 function fail(error) {
   const [, name, number, rest] = /^([\w-]+?)(?:\[(\d)\])?: (.*)$/s.exec(error.message) ?? [null, "", undefined, error.message];
   const place = number === undefined ? null : Number(number);
-  const label = name && (NAMES[name] ?? labelOf(name)) + (place === null ? "" : ` ${place + 1}`);
+  const label = name && labelOf(name) + (place === null ? "" : ` ${place + 1}`);
   const message = name ? `${label}: ${rest}` : error.message;
   complain(message.replace(/^./, (first) => first.toUpperCase()));
   zones[name]?.complain(rest, place);

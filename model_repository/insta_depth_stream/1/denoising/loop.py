@@ -5,6 +5,7 @@ Rows are in the order [negative, positive] where there is guidance, else [positi
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,8 @@ class Denoising:
         height, width = (side // manifest.latents.scale_factor for side in size_px)
         noise = torch.randn((1, manifest.latents.channels, height, width), generator=generator)
         self._trajectory = Trajectory(scheduler, noise.to(self._device), generator)
+        rows = [self._row_count_at(step) for step in range(self.step_count)]
+        self._rows_left = list(accumulate(reversed(rows), initial=0))
 
     @property
     def row_count(self) -> int:
@@ -57,7 +60,7 @@ class Denoising:
     @property
     def rows_left(self) -> int:
         """Rows of all calls to come."""
-        return sum(self._row_count_at(step) for step in range(self.step, self.step_count))
+        return self._rows_left[self.step_count - self.step]
 
     def _row_count_at(self, step: int) -> int:
         return len(self._all_acting["text_embeds"]) if self._guidance.holds(step, self.step_count) else 1

@@ -13,6 +13,3 @@ class Window:
     def holds(self, step: int, step_count: int) -> bool:
         """Whether step ``step`` of ``step_count``, counted from 0, lies in it as a whole."""
         return step / step_count >= self.start and (step + 1) / step_count <= self.end
-
-
-ALWAYS = Window()
