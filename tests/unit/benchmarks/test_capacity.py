@@ -18,6 +18,7 @@ WORK = Work(steps=10, step_s=0.084, row_share=0.9, fixed_s=0.1, max_requests=8)
 ASKED = ["--images-per-s", "5", "--p95-latency-s", "4"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [0.3, 0.7])
 @pytest.mark.parametrize("work", [replace(WORK, row_share=1.0), replace(WORK, max_requests=1)])
 def test_equal_requests_one_after_the_other_wait_as_pollaczek_and_khinchine_say(work: Work, load: float) -> None:
@@ -46,6 +47,7 @@ def test_a_gpu_is_saturated_when_every_step_is_shared_by_all_that_are_admitted()
         queue(WORK, 0.96 * WORK.saturation)
 
 
+@pytest.mark.slow
 def test_the_fleet_is_the_smallest_that_keeps_the_target() -> None:
     found = fleet(WORK, images_per_s=5, p95_s=4, spare=1)
     assert found.gpus == found.needed + 1
@@ -53,12 +55,14 @@ def test_the_fleet_is_the_smallest_that_keeps_the_target() -> None:
     assert queue(WORK, 5 / (found.needed - 1)).latency_s(95) > 4
 
 
+@pytest.mark.slow
 def test_a_smaller_admission_limit_is_met_more_often() -> None:
     limits = [queue(replace(WORK, max_requests=limit), 0.8).refused_share for limit in (2, 8)]
     assert limits == sorted(limits, reverse=True)
     assert limits[0] > 0.1
 
 
+@pytest.mark.slow
 def test_the_page_s_example_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
     command, output = re.findall(r"```(?:sh|text)\n(.*?)```", PAGE.read_text(), re.DOTALL)[:2]
     words = shlex.split(command.replace("\\\n", " "))
@@ -91,6 +95,7 @@ def test_bad_input_is_named(bad: list[str], told: str, capsys: pytest.CaptureFix
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_every_figure_is_shown_with_its_origin(capsys: pytest.CaptureFixture[str]) -> None:
     assert capacity.main([*ASKED, "--step-ms", "60:measured:our H100"]) == 0
     inputs = capsys.readouterr().out.split("\n\n")[0].splitlines()

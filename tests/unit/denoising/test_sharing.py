@@ -28,6 +28,7 @@ def latencies(server: Server, sharing: Sharing, load: float, noise: float = 0.0)
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("row_share", "mean_ratio"), [(1.0, 0.7), (0.95, 0.85), (0.9, 0.95), (0.7, 1.02), (0.0, 1.02)])
 def test_at_80_percent_load_the_mean_is_shorter_and_the_slowest_wait_no_longer(
     row_share: float, mean_ratio: float
@@ -38,6 +39,7 @@ def test_at_80_percent_load_the_mean_is_shorter_and_the_slowest_wait_no_longer(
     assert quantiles(after, n=20)[-1] <= 1.05 * quantiles(before, n=20)[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row_share", [1.0, 0.95, 0.9, 0.7, 0.4, 0.0])
 def test_saturated_it_makes_as_many_pictures_as_the_best_fixed_number_of_rows(row_share: float) -> None:
     server = Server(row_share)

@@ -177,6 +177,7 @@ def test_a_checkpoint_offers_what_fits_it(read: Any, kind: str) -> None:
 CASES = [(kind, name) for kind, (_, _, offered) in PUBLISHED.items() for name in offered]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_what_is_offered_ends_at_the_picture(kind: str, name: str) -> None:
     config = PUBLISHED[kind][0]
@@ -308,6 +309,7 @@ def test_the_class_is_the_pipelines_index_s(tmp_path: Path) -> None:
     assert read_schedulers(base).default == "euler_ancestral"
 
 
+@pytest.mark.slow
 def test_each_step_count_of_a_request_works() -> None:
     for name, steps in product(SCHEDULERS, range(4, 101)):
         if (name, steps > 50) != ("lcm", True):

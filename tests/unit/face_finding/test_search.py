@@ -14,7 +14,7 @@ from tests.unit.face_finding.scripted import ScriptedEngines, draw_face
 FREE, FIXED = [640, 320, 160], [640]
 """A detector that takes any input, and one that has a fixed one."""
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*estimate.*is deprecated:FutureWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*estimate.*is deprecated:FutureWarning")]
 
 
 @pytest.fixture
