@@ -14,8 +14,8 @@ from typing import Protocol, TypeVar
 
 AGEING = 0.1
 """A request can be overtaken by those that arrive before the server has done 1 / AGEING times its own work."""
-TOLERANCE = 1.0
-"""Share of the largest call's rows per second that a smaller one may lose, times the number in flight cubed."""
+TOLERANCE = 1.5
+"""Share of the largest call's rows per second that a smaller one may lose, times the number in flight to the 2.5th."""
 SAMPLES = 16
 """Latest times kept of each number of rows; their median counts."""
 FEWEST_SMALL, FEWEST_LARGE = 3, 8
@@ -152,7 +152,7 @@ class Sharing:
             return len(sums)
         estimates = self.times.estimate_s(shape_key, sums)
         rates = [rows / seconds for rows, seconds in zip(sums, estimates, strict=True)]
-        enough = rates[-1] * (1 - TOLERANCE / in_flight**3)
+        enough = rates[-1] * (1 - TOLERANCE / in_flight**2.5)
         return next(count for count, rate in enumerate(rates, start=1) if rate >= enough)
 
     def call_of(self, jobs: Sequence[J]) -> Call:
