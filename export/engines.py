@@ -55,6 +55,7 @@ class Row:
     ``build`` is None where the checkpoint has the network as ONNX already. ``outer_names``: what the ensemble
     ``denoise_step`` calls an input, where the two names differ. ``is_fp32_unless_named``: it runs once a request and
     every step repeats its rounding, so that ``--precision fp16`` leaves it in fp32; docs/architecture.md has figures.
+    ``is_wanted``: whether an export of these facts has it at all.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Row:
     sizes: Sizes
     outer_names: Mapping[str, str] = field(default_factory=dict)
     is_fp32_unless_named: bool = False
+    is_wanted: Callable[[Facts], bool] = lambda facts: True
 
     def engine(self, facts: Facts) -> "Engine":
         """Return the engine that export makes from a checkpoint of these ``facts``."""
@@ -84,7 +86,9 @@ class Row:
         precision = precisions.of(self.name) if self.build else Precision.FP32
         if precision is not Precision.FP16:
             return precision
-        overflows = self.name == "vae_decoder" and checkpoint.config(checkpoint.base / "vae").get("force_upcast", True)
+        overflows = self.name.startswith("vae_") and checkpoint.config(checkpoint.base / "vae").get(
+            "force_upcast", True
+        )
         is_kept = self.is_fp32_unless_named and self.name not in precisions.others
         return Precision.FP32 if overflows or is_kept else precision
 
@@ -113,8 +117,8 @@ def sample_inputs(engine: Engine, sizes: Mapping[str, int], io_dtype: np.dtype, 
     return {t.name: sample(t, t.shape(sizes), rng).astype(t.dtype or io_dtype) for t in engine.inputs}
 
 
-def _in_base(folder: str, network: type[nn.Module], adapter: str | None = None) -> Source:
-    return Source(lambda checkpoint: checkpoint.base / folder, lambda _: network, adapter)
+def _in_base(folder: str, network: type[nn.Module]) -> Source:
+    return Source(lambda checkpoint: checkpoint.base / folder, lambda _: network)
 
 
 def _controlnet(net: ControlNet) -> Row:
@@ -135,7 +139,7 @@ STEP_ENGINES = (
     *(_controlnet(net) for net in CONTROLNETS),
     Row(
         "unet",
-        _in_base("unet", UNet2DConditionModel, ATTENTION),
+        Source(lambda checkpoint: checkpoint.unet, lambda _: UNet2DConditionModel, ATTENTION),
         builders.unet,
         signatures.unet,
         signatures.STEP_SIZES,
@@ -198,6 +202,14 @@ ENGINES = (
         signatures.vae_decoder,
         signatures.STEP_SIZES,
     ),
+    Row(
+        "vae_encoder",
+        _in_base("vae", AutoencoderKL),
+        builders.vae_encoder,
+        signatures.vae_encoder,
+        signatures.CROP_SIZES,
+        is_wanted=lambda facts: facts.can_refine,
+    ),
 )
 ROW_OF = {row.name: row for row in ENGINES}
 PUBLISHED_AS_ONNX = frozenset(row.name for row in ENGINES if row.build is None)
@@ -210,4 +222,4 @@ def step_engine_names() -> tuple[str, ...]:
 
 def engine_table(facts: Facts) -> dict[str, Engine]:
     """Return every engine that export makes from a checkpoint of these ``facts``, by name."""
-    return {row.name: row.engine(facts) for row in ENGINES}
+    return {row.name: row.engine(facts) for row in ENGINES if row.is_wanted(facts)}

@@ -50,6 +50,8 @@ class Facts:
     min_side: int
     depth_is_distance: bool = False
     """Whether the depth estimator's larger values are farther (metres); else nearer (inverse depth)."""
+    can_refine: bool = False
+    """Whether there is an engine that encodes pictures, for the second pass over a face."""
 
     @property
     def cross_attention_width(self) -> int:
@@ -57,12 +59,10 @@ class Facts:
         return self.text_width + self.text_width_2
 
 
-def read_facts(checkpoint: Checkpoint) -> Facts:
+def read_facts(checkpoint: Checkpoint, can_refine: bool = True) -> Facts:
     """Read the configs of a checkpoint that `checks.check_checkpoint` has found good."""
-    base = checkpoint.base
-    unet, vae, text, text_2 = (
-        checkpoint.config(base / name) for name in ("unet", "vae", "text_encoder", "text_encoder_2")
-    )
+    base, unet = checkpoint.base, checkpoint.config(checkpoint.unet)
+    vae, text, text_2 = (checkpoint.config(base / name) for name in ("vae", "text_encoder", "text_encoder_2"))
     depth = checkpoint.config(checkpoint.depth)
     vae_factor = 2 ** (len(vae["block_out_channels"]) - 1)
     projector = load_ip_adapter(checkpoint)["image_proj"]
@@ -82,6 +82,7 @@ def read_facts(checkpoint: Checkpoint) -> Facts:
             engine for engine, folder in checkpoint.controlnets.items() if reads_text(checkpoint.config(folder))
         ),
         depth_is_distance=is_distance(checkpoint.depth, depth),
+        can_refine=can_refine,
         depth_input=depth_input(checkpoint.depth, depth),
         face_token_count=projector["latents"].shape[1],
         face_embedding_width=projector["proj_in.weight"].shape[1],

@@ -18,6 +18,7 @@ from insta_depth_shared.manifest import (
 from .checkpoint import Checkpoint
 from .engines import Engine
 from .facts import CELL_PX, Facts
+from .few_steps import Recipe
 from .precision import Precision
 from .schedulers import Schedulers
 from .triton_configs import ensemble_inputs
@@ -51,8 +52,9 @@ def make_manifest(
     sides: Sides,
     preview: Preview,
     schedulers: Schedulers,
+    few_steps: Recipe | None = None,
 ) -> Manifest:
-    """Return the manifest of one exported checkpoint."""
+    """Return the manifest of one exported checkpoint; ``few_steps``: how it is used, if it was distilled."""
     inputs = ensemble_inputs(table)
     return Manifest(
         checkpoint=name,
@@ -74,7 +76,9 @@ def make_manifest(
         scheduler=schedulers.config,
         schedulers=list(schedulers.offered),
         denoise_step_inputs={n: np.dtype(t.dtype or precision.io_dtype).name for n, t in inputs.items()},
-        defaults={**DEFAULTS, "scheduler": schedulers.default},
+        defaults={**DEFAULTS, **(few_steps.defaults if few_steps else {}), "scheduler": schedulers.default},
+        few_steps=few_steps.facts if few_steps else None,
+        can_refine=facts.can_refine,
     )
 
 

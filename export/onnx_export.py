@@ -21,7 +21,15 @@ from .tensors import Axis, Tensor
 
 OPSET = {Precision.FP32: 18, Precision.FP16: 18, Precision.BF16: 22}
 """ONNX's; convolutions in bf16 need 22."""
-LARGEST = {"rows": 32, "height": 64, "width": 64, "tokens": 77 * 64, "depth_height": 128, "depth_width": 128}
+LARGEST = {
+    "rows": 32,
+    "height": 64,
+    "width": 64,
+    "crop": 64,
+    "tokens": 77 * 64,
+    "depth_height": 128,
+    "depth_width": 128,
+}
 """Upper limits of the dynamic dimensions for torch.export; heights and widths in 64-pixel cells."""
 
 

@@ -20,6 +20,7 @@ from .engines import PUBLISHED_AS_ONNX, ROW_OF, Engine, engine_table
 from .errors import ExportError, ParityError
 from .face_models import convert_face_model
 from .facts import Facts, read_facts, save_facts
+from .few_steps import Recipe
 from .in_process import manifest as load_manifest
 from .manifest import Preview, Sides, image_facts, make_manifest, offers
 from .networks.lora import NETWORKS as LORA_NETWORKS
@@ -61,11 +62,13 @@ class Export:
     sides: Sides = field(default_factory=Sides)
     only: frozenset[str] = frozenset()
     verify: bool = True
+    few_steps: Recipe | None = None
+    refine: bool = True
 
     def __post_init__(self) -> None:
         check_checkpoint(self.checkpoint, self.only)
-        self.facts: Facts = read_facts(self.checkpoint)
-        self.schedulers: Schedulers = read_schedulers(self.checkpoint.base)
+        self.facts: Facts = read_facts(self.checkpoint, self.refine)
+        self.schedulers: Schedulers = read_schedulers(self.checkpoint.base, self.few_steps)
         self.table: dict[str, Engine] = engine_table(self.facts)
         unknown = self.only - set(self.table)
         if unknown:
@@ -203,6 +206,7 @@ class Export:
             self.sides,
             preview,
             self.schedulers,
+            self.few_steps,
         )
         for source in sorted(SOURCE.iterdir()):
             if (source / VERSION / "model.py").exists():
@@ -221,6 +225,8 @@ class Export:
         config = complete_config(SOURCE / ENSEMBLE / "config.pbtxt", self.table, self.precisions.most.io_dtype)
         (ensemble / "config.pbtxt").write_text(config, encoding="utf-8")
         save_facts(self.facts, self.output / FACTS)
+        for name in ROW_OF.keys() - self.table.keys():
+            shutil.rmtree(self.output / name, ignore_errors=True)
 
 
 def _copy_python_model(source: Path, target: Path) -> Path:

@@ -12,12 +12,21 @@ from typing import Any
 import diffusers
 import torch
 from denoising.parametrisation import EdmTraining, Training, prediction_of, training_of
-from denoising.schedulers import CHECKPOINT, SCHEDULERS, SDXL_SAMPLING, build_scheduler, most_steps, prepare_scheduler
+from denoising.schedulers import (
+    CHECKPOINT,
+    SCHEDULERS,
+    SDXL_SAMPLING,
+    build_scheduler,
+    most_steps,
+    prepare_scheduler,
+    sampling_on,
+)
 from denoising.trajectory import Trajectory
 
 from insta_depth_shared.attributes import DEFAULTS
 
 from .errors import CheckpointError
+from .few_steps import Recipe
 
 USUAL_STEPS = DEFAULTS["num_inference_steps"]
 STEP_COUNTS = (4, USUAL_STEPS, 100)
@@ -52,9 +61,10 @@ class Misfit(Exception):
     """A scheduler cannot be built, or does not fit the checkpoint's training; the text says why."""
 
 
-def read_schedulers(base: Path) -> Schedulers:
+def read_schedulers(base: Path, few_steps: Recipe | None = None) -> Schedulers:
     """Return the schedulers that fit the checkpoint's ``scheduler_config.json``.
 
+    With ``few_steps``, its scheduler on the checkpoint's training is the checkpoint's own.
     Raises `CheckpointError` if the checkpoint's own scheduler cannot be used.
     """
     path = base / "scheduler" / "scheduler_config.json"
@@ -67,11 +77,19 @@ def read_schedulers(base: Path) -> Schedulers:
     try:
         _check_class(config)
         training = _training(config)
+        if few_steps is not None:
+            config = _distilled(config, few_steps)
         _try(CHECKPOINT, config, training)
     except Misfit as misfit:
         raise CheckpointError(f"{path}: {_explained(config, misfit)}") from misfit
     offered = [name for name in SCHEDULERS if name == CHECKPOINT or _fits(name, config, training)]
     return Schedulers(config, tuple(offered), _default(config, offered))
+
+
+def _distilled(config: Mapping[str, Any], few_steps: Recipe) -> dict[str, Any]:
+    """Return the publisher's scheduler: its settings on SDXL's, whatever sampler the base is configured for."""
+    own = build_scheduler(CHECKPOINT, config).config
+    return {"_class_name": few_steps.scheduler, **sampling_on(own), **few_steps.settings}
 
 
 def _read_object(path: Path) -> dict[str, Any]:

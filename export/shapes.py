@@ -104,12 +104,13 @@ class ProfileMaker:
 
     def _everything(self, rows: Range) -> ShapeRanges:
         heights, widths = self._picture_sizes()
-        tokens = self._facts.token_count
+        tokens, crop = self._facts.token_count, self._image.refined_side // CELL_PX
         detector = [side_px // DETECTOR_CELL_PX for side_px in self._facts.detector_sides]
         return {
             "rows": rows,
             "height": heights,
             "width": widths,
+            "crop": (crop, crop, crop),
             "tokens": (tokens, tokens, tokens * self._max_windows),
             "side": (min(detector), detector[0], max(detector)),
         }

@@ -19,6 +19,7 @@ DEPTH_SIZES: Sizes = (
     {"rows": 1, "depth_height": 6, "depth_width": 4},
     {"rows": 3, "depth_height": 5, "depth_width": 5},
 )
+CROP_SIZES: Sizes = ({"rows": 2, "crop": 2}, {"rows": 1, "crop": 3}, {"rows": 3, "crop": 2})
 STEP_SIZES: Sizes = (
     {"rows": 2, "height": 2, "width": 3, "tokens": 77},
     {"rows": 1, "height": 3, "width": 2, "tokens": 154},
@@ -97,6 +98,13 @@ def vae_decoder(facts: Facts) -> Signature:
     """Latents to a picture's bytes."""
     latents = plane(facts.vae_factor, facts.latent_channels, "latents", dtype="float32")
     return (latents,), (Tensor("image", (ROWS, Axis("height", CELL_PX), Axis("width", CELL_PX), 3), "uint8"),)
+
+
+def vae_encoder(facts: Facts) -> Signature:
+    """A square picture's bytes to the distribution of its latents."""
+    side, cells = Axis("crop", CELL_PX), Axis("crop", CELL_PX // facts.vae_factor)
+    moments = (Tensor(name, (ROWS, facts.latent_channels, cells, cells), "float32") for name in ("mean", "std"))
+    return (Tensor("image", (ROWS, side, side, 3), "uint8", "pixel"),), tuple(moments)
 
 
 def residuals(facts: Facts, prefix: str = "") -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .facts import CELL_PX
 
-Kind = Literal["normal", "unit", "timestep", "token", "picture"]
+Kind = Literal["normal", "unit", "timestep", "token", "picture", "pixel"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ def sample(tensor: Tensor, shape: tuple[int, ...], rng: np.random.Generator) -> 
             return rng.integers(1, 1000, shape)
         case "token":
             return rng.integers(0, 100, shape)
+        case "pixel":
+            return rng.integers(0, 256, shape)
         case "picture":
             return rng.integers(CELL_PX, 1281, shape)
         case _:

@@ -89,6 +89,23 @@ ATTRIBUTES = (
         "exact",
         choices=("exact", "balanced", "fast"),
     ),
+    Attribute(
+        "refine_face",
+        "choice",
+        "TYPE_STRING",
+        "second pass over a small face",
+        "never",
+        choices=("never", "auto", "always"),
+    ),
+    Attribute(
+        "refine_strength",
+        "number",
+        "TYPE_FP32",
+        "share of the steps that the second pass takes",
+        0.4,
+        minimum=0.2,
+        maximum=0.6,
+    ),
     # The manifest lists the names, and says which is the default.
     Attribute("scheduler", "text", "TYPE_STRING", "sampler of the denoising steps", "euler"),
     Attribute("enhance_face_region", "flag", "TYPE_BOOL", "let the face act inside the pose's face box only", True),

@@ -25,6 +25,11 @@ class ImageFacts:
         """The smallest ``max_side`` that a request may ask for: half the largest, as a multiple of ``multiple``."""
         return -(-self.max_side // (2 * self.multiple)) * self.multiple
 
+    @property
+    def refined_side(self) -> int:
+        """Side of the square in which a face is denoised once more: the model's own size, of those that are served."""
+        return max(self.min_side, self.smallest_max_side)
+
 
 @dataclass(frozen=True)
 class LatentFacts:
@@ -73,6 +78,21 @@ class DepthFacts:
 
 
 @dataclass(frozen=True)
+class FewSteps:
+    """What a checkpoint that was distilled to few steps is made for; requests may still ask for something else.
+
+    ``kind``: as ``export onnx --few-steps`` names it. ``timesteps``: the network's at exactly ``max_steps`` steps,
+    where they are not those that the scheduler would choose.
+    """
+
+    kind: str
+    min_steps: int
+    max_steps: int
+    max_guidance_scale: float
+    timesteps: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The whole file. ``precision`` is the engines' float type: fp32, fp16 or bf16."""
 
@@ -93,6 +113,10 @@ class Manifest:
     defaults: dict[str, Any] = field(default_factory=DEFAULTS.copy)
     """Defaults of the attributes."""
     depth: DepthFacts = field(default_factory=DepthFacts)
+    few_steps: FewSteps | None = None
+    """None: an ordinary checkpoint."""
+    can_refine: bool = False
+    """Whether there is a ``vae_encoder``, which ``refine_face`` needs."""
 
     def save(self, folder: Path) -> None:
         """Write the manifest into ``folder``."""
@@ -102,14 +126,23 @@ class Manifest:
     def load(cls, folder: Path) -> "Manifest":
         """Read the manifest that lies in ``folder``."""
         content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
-        parts = {
+        parts: dict[str, Any] = {
             "image": ImageFacts,
             "latents": LatentFacts,
             "text": TextFacts,
             "face": FaceFacts,
             "depth": DepthFacts,
         }
+        if content.get("few_steps") is not None:
+            parts["few_steps"] = FewSteps
         return cls(**content | {name: part(**content[name]) for name, part in parts.items() if name in content})
+
+    def timesteps_of(self, scheduler: str, num_inference_steps: int) -> list[int]:
+        """Return the timesteps that the checkpoint was made for, or none where the scheduler chooses them."""
+        few = self.few_steps
+        if few is None or scheduler != self.defaults["scheduler"] or num_inference_steps != few.max_steps:
+            return []
+        return few.timesteps
 
     @property
     def numpy_dtype(self) -> str:

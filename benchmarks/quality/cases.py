@@ -49,11 +49,20 @@ class Case:
         return render(self.pose, *self.pose_size_px).image
 
 
-def draw_cases(count: int, seed: int = 0) -> Iterator[Case]:
-    """Draw ``count`` cases; the same seed gives the same ones."""
+def draw_cases(count: int, seed: int = 0, face_size: float = 1.0) -> Iterator[Case]:
+    """Draw ``count`` cases; the same seed gives the same ones.
+
+    ``face_size``: of the pose pictures' people, as a share of the usual one.
+    """
     rng = np.random.default_rng([HELD_BACK_SEED, seed])
     rng_of_more = np.random.default_rng([HELD_BACK_SEED, seed, 1])  # of its own: a case stays what it is without them
-    return (_with_more_faces(_draw(rng), rng_of_more) for _ in range(count))
+    return (_smaller(_with_more_faces(_draw(rng), rng_of_more), face_size) for _ in range(count))
+
+
+def _smaller(case: Case, face_size: float) -> Case:
+    (person,) = case.pose.people
+    pose = replace(person.pose, head_size=person.pose.head_size * face_size)
+    return replace(case, pose=replace(case.pose, people=(replace(person, pose=pose),)))
 
 
 def _with_more_faces(case: Case, rng: np.random.Generator) -> Case:

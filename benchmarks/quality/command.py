@@ -36,11 +36,14 @@ class Setting:
     num_inference_steps: int
     guidance_scale: float
     faces: int = 1
+    face_size: float = 1.0
+    """Of the pose pictures' people, as a share of the usual one."""
     changes: Mapping[str, str | float] = field(default_factory=dict)
     """Other attributes of the request, by name."""
 
     def __str__(self) -> str:
         faces = f", {self.faces} faces" if self.faces > 1 else ""
+        faces += f", faces of {self.face_size:.0%}" if self.face_size != 1 else ""
         changes = "".join(f", {name} {value}" for name, value in self.changes.items())
         sampling = f"{self.scheduler or 'default'}, {self.num_inference_steps} steps"
         return f"{sampling}, guidance {self.guidance_scale:g}{faces}{changes}"
@@ -49,12 +52,15 @@ class Setting:
     def file_name(self) -> str:
         """Without a suffix."""
         faces = f"-{self.faces}faces" if self.faces > 1 else ""
+        faces += f"-size{self.face_size:g}" if self.face_size != 1 else ""
         changes = "".join(f"-{name}={value}" for name, value in self.changes.items())
         return f"{self.scheduler or 'default'}-{self.num_inference_steps}-{self.guidance_scale:g}{faces}{changes}"
 
     def attributes(self) -> dict[str, Any]:
         """Return the arguments of `request_of` beside the case."""
-        own = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "changes"}
+        own = {
+            each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("changes", "face_size")
+        }
         return {name: value for name, value in own.items() if value is not None} | dict(self.changes)
 
 
@@ -67,6 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--guidance", type=_list_of(float), default=[3.0], metavar="X,…", help="(3)")
     parser.add_argument("--schedulers", type=_list_of(str), default=[None], metavar="NAME,…", help="(the default one)")
     parser.add_argument("--faces", type=_list_of(int), default=[1], metavar="N,…", help="pictures of the person (1)")
+    parser.add_argument(
+        "--face-size", type=_list_of(float), default=[1.0], metavar="X,…", help="of the pose's face, usual size 1 (1)"
+    )
     parser.add_argument(
         "--with",
         dest="changes",
@@ -82,13 +91,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure every setting; the exit status is 1 where the first one misses a target."""
     options.output.mkdir(parents=True, exist_ok=True)
-    axes = (options.schedulers, options.steps, options.guidance, options.faces, options.changes)
+    axes = (options.schedulers, options.steps, options.guidance, options.faces, options.face_size, options.changes)
     settings = [Setting(*each) for each in product(*axes)]
-    cases = list(draw_cases(options.cases, options.seed))
+    cases = {size: list(draw_cases(options.cases, options.seed, size)) for size in options.face_size}
     with LocalTriton(options.repository, ON_FREE_PORTS) as server:
         looker = Looker(server.grpc_url, options.repository)
-        _make(server.grpc_url, cases[:_WARM_UP], settings[0])
-        measured = [_measure(server, looker, cases, setting, options.output) for setting in settings]
+        _make(server.grpc_url, cases[settings[0].face_size][:_WARM_UP], settings[0])
+        measured = [_measure(server, looker, cases[each.face_size], each, options.output) for each in settings]
         looker.close()
     console = Console()
     console.print(_table(settings, measured))

@@ -45,6 +45,7 @@ def generate(arguments: argparse.Namespace, connect: Connect) -> None:
         generation = client.generate(on_progress=on_progress, **attributes)
     generation.save(arguments.output)
     sys.stdout.write(_summary(arguments.output, generation, time.monotonic() - started_s) + "\n")
+    sys.stderr.write("".join(f"warning: {text}\n" for text in generation.warnings))
 
 
 def status(arguments: argparse.Namespace, connect: Connect) -> None:

@@ -13,6 +13,9 @@ from insta_depth._errors import InstaDepthError
 Response = Mapping[str, Any]
 """One response of the server: its outputs by name, as Python values; text and pictures are bytes."""
 
+SEVERAL = "warnings"
+"""The output that is a list."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -33,13 +36,16 @@ class Generation:
     """The finished picture.
 
     ``image``: the encoded file; ``seed``: the one that was used; ``timings``: milliseconds by stage;
-    ``pose_face``: False if the pose picture had no face, so that only its depth was used.
+    ``pose_face``: False if the pose picture had no face, so that only its depth was used; ``refined``: whether a
+    second pass over the face was made; ``warnings``: sentences about values that do little good with the checkpoint.
     """
 
     image: bytes = field(repr=False)
     seed: int
     timings: dict[str, float] = field(default_factory=dict)
     pose_face: bool = True
+    refined: bool = False
+    warnings: tuple[str, ...] = ()
 
     @property
     def output_format(self) -> str:
@@ -63,6 +69,8 @@ def read_response(response: Response) -> Progress | Generation | None:
             seed=response["seed"],
             timings=json.loads(response.get("timings", "{}")),
             pose_face=response.get("pose_face", True),
+            refined=response.get("refined", False),
+            warnings=tuple(text.decode() for text in response.get(SEVERAL, ())),
         )
     if "step" in response:
         return Progress(

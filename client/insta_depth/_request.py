@@ -48,6 +48,8 @@ class Attributes(RequiredAttributes, total=False):
     ip_adapter_end: float | None
     guidance_end: float | None
     speed: str | None
+    refine_face: str | None
+    refine_strength: float | None
     scheduler: str | None
     enhance_face_region: bool | None
     pose_without_face: str | None
@@ -109,6 +111,12 @@ class GenerationRequest:
     guidance_end: float | None = _share("end of guidance")
     speed: str | None = field(
         default=None, metadata=_sent_as("BYTES", "preset of what saves time: exact, balanced or fast")
+    )
+    refine_face: str | None = field(
+        default=None, metadata=_sent_as("BYTES", "second pass over a small face: never, auto or always")
+    )
+    refine_strength: float | None = field(
+        default=None, metadata=_sent_as("FP32", "share of the steps that the second pass takes, 0.2 to 0.6")
     )
     scheduler: str | None = field(
         default=None, metadata=_sent_as("BYTES", "sampler of the denoising steps; `insta-depth status` lists them")

@@ -8,7 +8,7 @@ from tritonclient.grpc import InferResult, service_pb2
 from tritonclient.utils import serialize_byte_tensor
 
 from insta_depth._errors import InstaDepthError, ServerUnavailable, from_text
-from insta_depth._generation import Response
+from insta_depth._generation import SEVERAL, Response
 from insta_depth._request import GenerationRequest
 from insta_depth._transport import Capabilities
 
@@ -69,5 +69,6 @@ def capabilities_in(answer: service_pb2.ModelConfigResponse) -> Capabilities:
 
 
 def _value(result: InferResult, name: str) -> Any:
-    """Each of our outputs has one element: a Python number, bool or bytes."""
-    return result.as_numpy(name).item()
+    """A list of what may be several; all other outputs have one element: a Python number, bool or bytes."""
+    array = result.as_numpy(name)
+    return array.tolist() if name == SEVERAL else array.item()

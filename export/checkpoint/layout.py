@@ -43,7 +43,8 @@ class Lora:
 class Checkpoint:
     """Paths of the parts; each may lie elsewhere than below one folder.
 
-    ``controlnets``: the folder of each, by its engine's name. ``loras`` are fused into the base.
+    ``controlnets``: the folder of each, by its engine's name. ``unet``: the base's, or one that takes its place.
+    ``loras`` are fused into the base.
     """
 
     base: Path
@@ -51,18 +52,24 @@ class Checkpoint:
     depth: Path
     antelopev2: Path
     controlnets: Mapping[str, Path]
+    unet: Path
     loras: tuple[Lora, ...] = ()
 
     @classmethod
-    def at(cls, folder: Path, loras: tuple[Lora, ...] = (), **overrides: Path | None) -> "Checkpoint":
-        """Return the checkpoint below ``folder``, with parts replaced by ``overrides`` that are not None.
+    def at(
+        cls, folder: Path, loras: tuple[Lora, ...] = (), unet: Path | None = None, **overrides: Path | None
+    ) -> "Checkpoint":
+        """Return the checkpoint below ``folder``, with ``unet`` and parts replaced by ``overrides`` that are not None.
 
         ``overrides``: `PARTS` with ``_`` for ``-``.
         Raises `CheckpointError` naming every file that is missing, or the first that cannot be read.
         """
         parts = {part: overrides.get(part.replace("-", "_")) or folder / part for part in PARTS}
         controlnets = {net.engine: parts[net.part] / net.subfolder for net in CONTROLNETS}
-        checkpoint = cls(parts["base"], parts[_INSTANTID], parts["depth"], parts["antelopev2"], controlnets, loras)
+        unet = unet or parts["base"] / "unet"
+        checkpoint = cls(
+            parts["base"], parts[_INSTANTID], parts["depth"], parts["antelopev2"], controlnets, unet, loras
+        )
         checkpoint._check()
         return checkpoint
 
@@ -86,8 +93,9 @@ class Checkpoint:
         return read_object(part / "config.json")
 
     def _check(self) -> None:
-        networks = ("unet", "vae", "text_encoder", "text_encoder_2")
+        networks = ("vae", "text_encoder", "text_encoder_2")
         needed = [
+            self.unet / "config.json",
             *(self.base / name / "config.json" for name in networks),
             *(self.base / name / "tokenizer_config.json" for name in ("tokenizer", "tokenizer_2")),
             self.base / "scheduler" / "scheduler_config.json",

@@ -180,7 +180,7 @@ def read_configs(checkpoint: Checkpoint) -> Configs:
         read_object(path)
     _check_index(base / "model_index.json")
     return Configs(
-        unet=_read(base / "unet", UNetConfig, UNet2DConditionModel),
+        unet=_read(checkpoint.unet, UNetConfig, UNet2DConditionModel),
         vae=_read(base / "vae", VaeConfig, AutoencoderKL),
         text_encoder=_read(base / "text_encoder", TextEncoderConfig),
         text_encoder_2=_read(base / "text_encoder_2", TextEncoder2Config),

@@ -15,14 +15,14 @@ from .keys import check_projector_sizes
 def check_fit(checkpoint: Checkpoint, configs: Configs, faces: FaceModels) -> None:
     """Raise `CheckpointError` naming the field of one part, and what the other part needs."""
     _check_latents(checkpoint, configs)
-    _check_conditioning(checkpoint.base / "unet", configs.unet, configs)
+    _check_conditioning(checkpoint.unet, configs.unet, configs)
     for net in CONTROLNETS:
         _check_controlnet(net, configs.controlnets[net.engine], checkpoint, configs)
     _check_projector(checkpoint, configs, faces)
 
 
 def _check_latents(checkpoint: Checkpoint, configs: Configs) -> None:
-    unet, vae = checkpoint.base / "unet" / "config.json", configs.vae
+    unet, vae = checkpoint.unet / "config.json", configs.vae
     for name in ("in_channels", "out_channels"):
         channels = getattr(configs.unet, name)
         if channels != vae.latent_channels:
@@ -62,7 +62,7 @@ def _check_conditioning(folder: Path, network: Denoiser, configs: Configs) -> No
 
 def _check_controlnet(net: ControlNet, controlnet: ControlNetConfig, checkpoint: Checkpoint, configs: Configs) -> None:
     folder = checkpoint.controlnets[net.engine]
-    path, unet = folder / "config.json", checkpoint.base / "unet"
+    path, unet = folder / "config.json", checkpoint.unet
     if controlnet.in_channels != configs.unet.in_channels:
         raise CheckpointError(f"{path}: in_channels is {controlnet.in_channels}; {unet} has {configs.unet.in_channels}")
     found, needed = unet_residuals(_fields(controlnet)), unet_residuals(_fields(configs.unet))

@@ -48,7 +48,7 @@ def check_keys(checkpoint: Checkpoint, engines: Collection[str] = ()) -> None:
 def _check_attention(checkpoint: Checkpoint, unet: UNet2DConditionModel) -> None:
     needed = {name: torch.empty(shape, device="meta") for name, shape in attention_shapes(unet).items()}
     found = load_ip_adapter(checkpoint)[ATTENTION]
-    compare([checkpoint.ip_adapter], needed, found, f"{ATTENTION}, for {checkpoint.base / 'unet'},")
+    compare([checkpoint.ip_adapter], needed, found, f"{ATTENTION}, for {checkpoint.unet},")
 
 
 def check_projector(checkpoint: Checkpoint) -> None:

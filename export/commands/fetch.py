@@ -9,7 +9,7 @@ from ..checkpoint import Checkpoint
 from ..checks import check_checkpoint
 from ..fetching.fetch import Fetch
 from ..fetching.hub import Hub
-from ..fetching.published import DEPTH_NETS, PARTS, VAES, published
+from ..fetching.published import DEPTH_NETS, FEW_STEPS, FEW_STEPS_PART, PARTS, VAES, Published, published
 from . import Commands
 
 
@@ -26,6 +26,11 @@ def add(commands: Commands) -> None:
         "the default of another --base",
     )
     fetch.add_argument(
+        "--few-steps",
+        choices=FEW_STEPS,
+        help="a LoRA for four (or -8: eight) steps, too; export onnx --few-steps fuses it",
+    )
+    fetch.add_argument(
         "--full-weights", action="store_true", help="fp32 weights where both are published (twice the size)"
     )
     fetch.add_argument("--only", type=_parts, default=frozenset(PARTS), metavar="PART,…", help=", ".join(PARTS))
@@ -38,17 +43,24 @@ def add(commands: Commands) -> None:
 
 def _parts(text: str) -> frozenset[str]:
     names = frozenset(text.split(","))
-    if unknown := sorted(names - set(PARTS)):
-        raise argparse.ArgumentTypeError(f"unknown {', '.join(unknown)}; the parts are {', '.join(PARTS)}")
+    if unknown := sorted(names - {*PARTS, FEW_STEPS_PART}):
+        known = ", ".join((*PARTS, FEW_STEPS_PART))
+        raise argparse.ArgumentTypeError(f"unknown {', '.join(unknown)}; the parts are {known}")
     return names
+
+
+def _sources(options: argparse.Namespace) -> list[Published]:
+    """Return what is asked for: the parts, and a LoRA for few steps where one is named."""
+    whole = published(options.base, options.depth_net, options.vae, options.antelopev2_zip)
+    few = [FEW_STEPS[options.few_steps]] if options.few_steps else []
+    return [*(source for source in whole if source.part in options.only), *few]
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Fetch what is missing; a second run finds everything up to date."""
-    sources = published(options.base, options.depth_net, options.vae, options.antelopev2_zip)
     fetch = Fetch(
         checkpoint=options.output,
-        sources=[source for source in sources if source.part in options.only],
+        sources=_sources(options),
         hub=Hub(options.endpoint),
         console=console,
         full_weights=options.full_weights,
@@ -62,7 +74,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     except KeyboardInterrupt:
         console.print("interrupted; run the same command again, and it goes on where it stopped")
         return 130
-    if options.only == set(PARTS):
+    if options.only >= set(PARTS):
         check_checkpoint(Checkpoint.at(options.output))
     console.print(f"{options.output}: everything is there and verified", highlight=False)
     return 0

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..checkpoint import PARTS, Checkpoint, Lora
+from ..few_steps import RECIPES, FewStepWeights, Recipe, find_weights
 from ..manifest import Sides
 from ..parity import ParityRow
 from ..precision import Precisions
@@ -34,6 +35,14 @@ def add(commands: Commands) -> None:
         metavar="PATH[:SCALE]",
         help="fuse it into the base; repeatable",
     )
+    onnx.add_argument(
+        "--few-steps",
+        type=_few_steps,
+        metavar=f"{'|'.join(RECIPES)}[:PATH]",
+        help="make it a checkpoint for few steps: by the LoRA that fetch --few-steps brought, or by PATH (a LoRA, "
+        "a UNet's folder, or base: the base is one already); sets scheduler, steps and guidance as its publisher does",
+    )
+    onnx.add_argument("--no-refine", action="store_true", help="leave out vae_encoder, which refine_face needs")
     onnx.add_argument("--no-verify", action="store_true", help="don't compare the engines with their modules")
     for part in PARTS:
         onnx.add_argument(f"--{part}", type=Path, metavar="DIR", help=f"instead of DIR/{part}")
@@ -60,17 +69,33 @@ def _lora(text: str) -> Lora:
     return Lora(Path(path), value)
 
 
+def _few_steps(text: str) -> tuple[Recipe, str | None]:
+    kind, _, path = text.partition(":")
+    if kind not in RECIPES:
+        raise argparse.ArgumentTypeError(f"{kind!r} is none of {', '.join(RECIPES)}")
+    return RECIPES[kind], path or None
+
+
+def _checkpoint(options: argparse.Namespace, recipe: Recipe | None, path: str | None) -> Checkpoint:
+    overrides = {part.replace("-", "_"): getattr(options, part.replace("-", "_")) for part in PARTS}
+    weights = find_weights(recipe, path, options.checkpoint) if recipe else FewStepWeights()
+    loras = (*((weights.lora,) if weights.lora else ()), *options.lora)
+    return Checkpoint.at(options.checkpoint, loras, weights.unet, **overrides)
+
+
 def run(options: argparse.Namespace, console: Console) -> int:
     """Export the engines that are out of date; show each one's parity."""
-    overrides = {part.replace("-", "_"): getattr(options, part.replace("-", "_")) for part in PARTS}
+    recipe, path = options.few_steps or (None, None)
     with console.status("checking the checkpoint"):
         export = Export(
-            checkpoint=Checkpoint.at(options.checkpoint, tuple(options.lora), **overrides),
+            checkpoint=_checkpoint(options, recipe, path),
             output=options.output,
             precisions=options.precision,
             sides=Sides(options.min_side, options.max_side),
             only=options.only,
             verify=not options.no_verify,
+            few_steps=recipe,
+            refine=not options.no_refine,
         )
     started, rows = time.monotonic(), []
     with console.status("") as status:

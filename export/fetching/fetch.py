@@ -45,7 +45,7 @@ class Fetch:
             _clear(downloads, record)
             for download in downloads:
                 self._fetch(download, record)
-            if {source.part for source in self.sources} == set(PARTS):
+            if {source.part for source in self.sources} >= set(PARTS):
                 _remove_left_overs(self.workspace)
 
     def dry_run(self) -> None:

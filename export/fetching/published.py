@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 PARTS = ("base", "instantid", "controlnet-depth", "depth", "antelopev2")
+FEW_STEPS_PART = "few-steps"
+"""The folder of what makes a checkpoint one for few steps; not needed for a whole one."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ INSIGHTFACE = Licence(
     "InsightFace's, research only",
     "https://github.com/deepinsight/insightface#license",
     "NON-COMMERCIAL RESEARCH ONLY",
+)
+
+CC_BY_NC = Licence(
+    "CC BY-NC 4.0", "https://huggingface.co/tianweiy/DMD2", "NON-COMMERCIAL USE ONLY, naming its authors"
 )
 
 _NETWORKS = ("unet", "text_encoder", "text_encoder_2", "vae")
@@ -189,6 +195,64 @@ ANTELOPE = Published(
     archive="https://github.com/deepinsight/insightface/releases/download/v0.7/antelopev2.zip",
     archive_size=360_662_982,
 )
+
+
+def _few_steps(
+    kind: str, repo: str, revision: str, file: str, sha256: str, licence: Licence = RAIL, size_gb: float = 0.4
+) -> tuple[str, Published]:
+    folder = f"{FEW_STEPS_PART}/{kind}"
+    part = f"{FEW_STEPS_PART}-{kind}"
+    return kind, Published(part, repo, revision, folder, (file,), (file,), licence, size_gb, {file: sha256})
+
+
+_LIGHTNING = ("ByteDance/SDXL-Lightning", "c9a24f48e1c025556787b0c58dd67a091ece2e44")
+_HYPER = ("ByteDance/Hyper-SD", "bc08d970a87c74c71209491d64e3525845698863")
+FEW_STEPS = dict(
+    (
+        _few_steps(
+            "lcm",
+            "latent-consistency/lcm-lora-sdxl",
+            "a18548dd4956b174ec5b0d78d340c8dae0a129cd",
+            "pytorch_lora_weights.safetensors",
+            "a764e6859b6e04047cd761c08ff0cee96413a8e004c9f07707530cd776b19141",
+        ),
+        _few_steps(
+            "lightning",
+            *_LIGHTNING,
+            "sdxl_lightning_4step_lora.safetensors",
+            "bf56cf2657efb15e465d81402ed481d1e11c4677e4bcce1bc11fe71ad8506b79",
+        ),
+        _few_steps(
+            "lightning-8",
+            *_LIGHTNING,
+            "sdxl_lightning_8step_lora.safetensors",
+            "5aa30d94cdf7950a8b53a693682650ee061eddb128c5435a8f88defea73b2ac6",
+        ),
+        _few_steps(
+            "hyper",
+            *_HYPER,
+            "Hyper-SDXL-4steps-lora.safetensors",
+            "12f81a27d00a751a40d68fd15597091896c5a90f3bd632fb6c475607cbdad76e",
+            size_gb=0.8,
+        ),
+        _few_steps(
+            "hyper-8",
+            *_HYPER,
+            "Hyper-SDXL-8steps-lora.safetensors",
+            "ca689190e8c46038550384b5675488526cfe5a40d35f82b27acb75c100f417c1",
+            size_gb=0.8,
+        ),
+        _few_steps(
+            "dmd2",
+            "tianweiy/DMD2",
+            "6743dc8939e91295295a67a0c4b59ca062010dba",
+            "dmd2_sdxl_4step_lora_fp16.safetensors",
+            "b3d9173815a4b595991c3a7a0e0e63ad821080f314a0b2a3cc31ecd7fcf2cbb8",
+            CC_BY_NC,
+        ),
+    )
+)
+"""LoRAs of SDXL by the kind that ``--few-steps`` names; `export.few_steps` says how each is used."""
 
 
 def chosen_base(name: str) -> Published:

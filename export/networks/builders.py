@@ -19,6 +19,7 @@ from .lora import fuse_loras
 from .text_encoder import TextEncoder, TextEncoder2
 from .unet import UNet
 from .vae_decoder import VaeDecoder
+from .vae_encoder import VaeEncoder
 
 
 def _denoiser(kind: type[ModelMixin], folder: Path, dtype: torch.dtype) -> ModelMixin:
@@ -64,7 +65,7 @@ def controlnet(row: ControlNet, checkpoint: Checkpoint, facts: Facts, dtype: tor
 
 def unet(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
     """SDXL's UNet with its LoRAs and InstantID's face attention."""
-    network = _denoiser(UNet2DConditionModel, checkpoint.base / "unet", dtype)
+    network = _denoiser(UNet2DConditionModel, checkpoint.unet, dtype)
     fuse_loras(network, "unet", checkpoint)  # before the face attention: it takes over the layers LoRAs are made for
     weights = load_ip_adapter(checkpoint)["ip_adapter"]
     add_face_attention(network, {name: weight.to(dtype) for name, weight in weights.items()})
@@ -74,3 +75,8 @@ def unet(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
 def vae_decoder(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
     """The VAE's decoder."""
     return VaeDecoder(load_diffusers(AutoencoderKL, checkpoint.base / "vae", dtype))
+
+
+def vae_encoder(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
+    """The VAE's encoder."""
+    return VaeEncoder(load_diffusers(AutoencoderKL, checkpoint.base / "vae", dtype))

@@ -39,7 +39,7 @@ def fuse_loras(network: nn.Module, name: str, checkpoint: Checkpoint) -> None:
 def _diffusers_format(lora: Lora, checkpoint: Checkpoint) -> tuple[Tensors, dict[str, Any] | None]:
     """Read the file; keys begin with one of `NETWORKS`, and alphas are multiplied in."""
     tensors, metadata = read_lora(lora.file)
-    layers = checkpoint.config(checkpoint.base / "unet").get("layers_per_block", 2)
+    layers = checkpoint.config(checkpoint.unet).get("layers_per_block", 2)
     try:
         converted, _ = Loader.lora_state_dict(
             _fold_alphas(tensors), unet_config=SimpleNamespace(layers_per_block=layers)
@@ -114,7 +114,7 @@ def check_loras(checkpoint: Checkpoint) -> None:
 
 
 def _empty(name: str, checkpoint: Checkpoint) -> nn.Module:
-    folder = checkpoint.base / name
+    folder = checkpoint.unet if name == "unet" else checkpoint.base / name
     with init_empty_weights():
         if name == "unet":
             return UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder))

@@ -18,12 +18,9 @@ class VaeDecoder(nn.Module):
     def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()
         self.vae = vae
-        config = vae.config
-        shape = (1, config.latent_channels, 1, 1)
-        ones, zeros = [1.0] * config.latent_channels, [0.0] * config.latent_channels
-        mean, std = config.latents_mean or zeros, config.latents_std or ones
-        self.register_buffer("std", torch.tensor(std).view(shape) / config.scaling_factor)
-        self.register_buffer("mean", torch.tensor(mean).view(shape))
+        std, mean = scaling(vae)
+        self.register_buffer("std", std)
+        self.register_buffer("mean", mean)
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
         """latents (B, 4, h, w) → image (B, H, W, 3) uint8, rounded as diffusers' image processor does."""
@@ -35,6 +32,15 @@ class VaeDecoder(nn.Module):
         """latents (B, 4, h, w) → (B, 3, H, W) in about [-1, 1]."""
         unscaled = latents * self.std + self.mean
         return self.vae.decode(unscaled.to(self.vae.dtype), return_dict=False)[0]
+
+
+def scaling(vae: AutoencoderKL) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (1, 4, 1, 1) each: the VAE's own latents are the loop's times the first, plus the second."""
+    config = vae.config
+    shape = (1, config.latent_channels, 1, 1)
+    ones, zeros = [1.0] * config.latent_channels, [0.0] * config.latent_channels
+    mean, std = config.latents_mean or zeros, config.latents_std or ones
+    return torch.tensor(std).view(shape) / config.scaling_factor, torch.tensor(mean).view(shape)
 
 
 def fit_preview(decoder: VaeDecoder, channels: int, factor: int) -> tuple[list[list[float]], list[float]]:

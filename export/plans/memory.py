@@ -19,13 +19,14 @@ USABLE = 0.93
 PROCESSES_BYTES = 2 * 2**30
 """Triton's and the orchestrator's CUDA contexts and PyTorch's cache: 1.75 GiB measured on an H200, with pools."""
 
-_ACTIVATIONS_A_CELL = {"unet": 650_000, "vae_decoder": 9_000_000}
+_ACTIVATIONS_A_CELL = {"unet": 650_000, "vae_decoder": 9_000_000, "vae_encoder": 4_500_000}
 _ACTIVATIONS_A_CELL_OF_CONTROLNETS = 700_000
 """Bytes in fp16, a row and 64 × 64 pixels of picture, before a plan is built.
 
 TensorRT-RTX 1.7 for compute capability 8.9 tells, at 1280 × 1280 pixels, of networks of SDXL's widths with one block a
 layer: UNet 549,000 at 1 to 16 rows, a ControlNet 457,000 to 613,000 (973,000 at 8 rows, where it takes other kernels),
-VAE 8,700,000 at one row (twice as much in fp32). SDXL's second block adds skip connections.
+VAE 8,700,000 at one row (twice as much in fp32). SDXL's second block adds skip connections. The VAE's encoder is
+not measured: its tensors of full size have half the channels of the decoder's.
 """
 _OTHER_ACTIVATIONS = 200_000_000
 """Of each other engine: Depth Anything V2 Small at 1280 pixels, the largest of them, was told 160 MB."""
@@ -101,8 +102,14 @@ def estimate(name: str, profiles: Iterable[ShapeRanges], is_fp32: bool) -> int:
         a_cell = _ACTIVATIONS_A_CELL_OF_CONTROLNETS
     if a_cell is None:
         return _OTHER_ACTIVATIONS
-    cells = max(prod(ranges[symbol][2] for symbol in ("rows", "height", "width")) for ranges in profiles)
+    cells = max(_cells(ranges) for ranges in profiles)
     return cells * a_cell * (2 if is_fp32 else 1)
+
+
+def _cells(ranges: ShapeRanges) -> int:
+    """Return rows × cells of 64 × 64 pixels at the largest of a profile."""
+    symbols = ("rows", "crop", "crop") if "crop" in ranges else ("rows", "height", "width")
+    return prod(ranges[symbol][2] for symbol in symbols)
 
 
 def pool_bytes(step: Mapping[str, Engine], ranges: ShapeRanges, io_dtype: np.dtype) -> int:

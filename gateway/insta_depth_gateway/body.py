@@ -32,6 +32,7 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 Quality = Annotated[int, Field(ge=1, le=100), BeforeValidator(_whole)]
 Side = Annotated[int, Field(ge=64, multiple_of=64), BeforeValidator(_whole)]
 Scale = Annotated[float, Field(ge=0, le=2)]
+Strength = Annotated[float, Field(ge=0.2, le=0.6)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Picture = Annotated[
     # not strict: JSON has no bytes, so they come as text
@@ -84,6 +85,12 @@ class GenerationBody(BaseModel):
     speed: Literal["exact", "balanced", "fast"] | None = Field(
         None, description="Extension: preset of what saves time."
     )
+    refine_face: Literal["never", "auto", "always"] | None = Field(
+        None, description="Extension: second pass over a small face."
+    )
+    refine_strength: Strength | None = Field(
+        None, description="Extension: share of the steps that the second pass takes."
+    )
     scheduler: str | None = Field(
         None,
         description="Extension: sampler of the denoising steps, eg. 'euler'; the checkpoint says which there are.",
@@ -120,8 +127,8 @@ class GenerationBody(BaseModel):
         )
 
     def attributes(self) -> dict[str, Any]:
-        """Return the attributes for the client; those left out get the server's default."""
-        return self.model_dump(exclude={"base64"}, exclude_none=True)
+        """Return the attributes for the client; those left out get the served checkpoint's default."""
+        return self.model_dump(exclude={"base64"}, exclude_unset=True)
 
 
 def from_json(content: bytes) -> GenerationBody:

@@ -135,6 +135,8 @@ def _as_event(event: Progress | Picture) -> bytes:
         "output_format": generation.output_format,
         "seed": generation.seed,
         "pose_face": generation.pose_face,
+        "refined": generation.refined,
+        "warnings": list(generation.warnings),
         "cost": float(event.cost),
         "remaining_credits": float(event.remaining),
         "queue_time": round(event.queue_ms / 1000, 3),

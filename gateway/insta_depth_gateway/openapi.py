@@ -47,6 +47,7 @@ _PICTURE_HEADERS = {
     "x-seed": _header("The seed that was used.", "integer"),
     "x-generation-time": _header("Seconds that Triton worked."),
     "x-queue-time": _header("Seconds that the request waited for its turn."),
+    "x-warnings": _header("Values of the request that do little good with the served checkpoint, if any.", "string"),
 }
 
 
@@ -99,9 +100,10 @@ _IMAGE_IN_JSON = {
 }
 _EVENTS = """\
 Events: `waiting` (`ahead`: requests that are served first), `progress` (`step`, `num_inference_steps`, and `preview` in
-base64 where asked for), then `image` (`image` in base64, `output_format`, `seed`, `pose_face`, `cost`,
-`remaining_credits`, `queue_time`, `generation_time`), or `error` (`error`, `code`). What is wrong before the first
-event is answered with a status. Closing the connection cancels the work and costs nothing."""
+base64 where asked for), then `image` (`image` in base64, `output_format`, `seed`, `pose_face`, `refined`, `warnings`,
+`cost`, `remaining_credits`, `queue_time`, `generation_time`), or `error` (`error`, `code`). `x-cost` is the most that
+it may cost, with a second pass over the face; `cost` is what it did. What is wrong before the first event is answered
+with a status. Closing the connection cancels the work and costs nothing."""
 
 GENERATE: dict[str, Any] = {
     "operation_id": "generate",
@@ -176,12 +178,11 @@ METRICS: dict[str, Any] = {
 
 
 def attributes(defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every attribute's schema by name; ``defaults``: the served checkpoint's, where the API documents none."""
+    """Return every attribute's schema by name, with ``defaults``, the served checkpoint's, in place of the API's."""
     found = {}
     for name, kind in _SCHEMA["properties"].items():
         about = _without_null(kind)
-        default = about.pop("default", None)
-        default = defaults.get(name) if default is None else default
+        default = defaults.get(name, about.pop("default", None))
         found[name] = about if default is None else {**about, "default": default}
     return found
 

@@ -39,7 +39,8 @@ async def _paced_caller(request: Request, account: Annotated[Account, Depends(_c
 async def generate(request: Request, account: Annotated[Account, Depends(_paced_caller)]) -> Response:
     """Make a picture of the face's person in the pose, as the prompt says."""
     async with request.app.state.bodies.read(request) as body:
-        picture, events = await _started(request, account, body, last_of)
+        attributes = await _attributes(request, body)
+        picture, events = await _started(request, account, attributes, last_of)
         return _picture_answer(picture, body.base64, events)
 
 
@@ -47,17 +48,18 @@ async def generate(request: Request, account: Annotated[Account, Depends(_paced_
 async def stream(request: Request, account: Annotated[Account, Depends(_paced_caller)]) -> Response:
     """Make a picture and report every step, as server-sent events."""
     async with request.app.state.bodies.read(request) as body:
-        first, events = await _started(request, account, body, anext)
-        price = request.app.state.service.price(body.num_inference_steps)
+        attributes = await _attributes(request, body)
+        first, events = await _started(request, account, attributes, anext)
+        price = request.app.state.service.prices.most(attributes)
         remaining = await request.app.state.service.balance(account)
         return EventAnswer(first, events, {"x-cost": str(price), "x-remaining-credits": str(remaining)}, body_of)
 
 
 async def _started(
-    request: Request, account: Account, body: GenerationBody, until: Callable[[Events], Awaitable[T]]
+    request: Request, account: Account, attributes: dict[str, Any], until: Callable[[Events], Awaitable[T]]
 ) -> tuple[T, Events]:
     """Start the request; return the stream and the result of ``until``. Cancel if the caller disconnects."""
-    events = request.app.state.service.stream(account, await _attributes(request, body))
+    events = request.app.state.service.stream(account, attributes)
     try:
         return await unless_gone(request.receive, until(events)), events
     except BaseException:
@@ -77,13 +79,13 @@ async def attributes(request: Request) -> Response:
     """Tell what a request may say: the page builds its form from it."""
     service = request.app.state.service
     offers = await service.capabilities()
-    base = service.price(0)
+    prices = service.prices
     offer = OfferBody(
         attributes=openapi.attributes(offers.defaults),
         schedulers=list(offers.schedulers),
         default_scheduler=offers.default_scheduler,
-        price_base=float(base),
-        price_per_step=float(service.price(1) - base),
+        price_base=float(prices.base),
+        price_per_step=float(prices.per_step),
     )
     return JSONResponse(offer.model_dump())
 
@@ -110,6 +112,8 @@ async def metrics(request: Request) -> Response:
 async def _attributes(request: Request, body: GenerationBody) -> dict[str, Any]:
     """Return the attributes for the client; fetch pictures given by URL."""
     attributes = body.attributes()
+    if "num_inference_steps" not in attributes:
+        attributes["num_inference_steps"] = await request.app.state.service.usual_steps()
     for name in PICTURES:
         given = attributes[name]
         if isinstance(given, list):
@@ -151,4 +155,5 @@ def _headers(picture: Picture) -> Mapping[str, str]:
         "x-seed": str(picture.generation.seed),
         "x-generation-time": f"{picture.generation_ms / 1000:.3f}",
         "x-queue-time": f"{picture.queue_ms / 1000:.3f}",
+        **({"x-warnings": "; ".join(warnings)} if (warnings := picture.generation.warnings) else {}),
     }

@@ -29,6 +29,7 @@ from insta_depth_gateway.admission import AdmissionQueue, RateLimiter
 from insta_depth_gateway.body import GenerationBody
 from insta_depth_gateway.errors import AccountsUnavailable, NotEnoughCredits, Unauthorized
 from insta_depth_gateway.observability import Metrics
+from insta_depth_gateway.pricing import Prices
 from insta_depth_gateway.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -75,13 +76,14 @@ class GenerationService:
         self._client = client
         self._metrics = metrics
         self._signer = signer
+        self.prices = Prices(settings.price_base, settings.price_per_step)
         self.queue = AdmissionQueue(settings.max_in_flight, settings.max_waiting, settings.queue_timeout_s)
         self._rate_limiter = RateLimiter(settings.rate_limit_per_minute)
         self._known: TTLCache[str, Account] = TTLCache(_KNOWN_MAX, _KNOWN_S)
         self._offers: TTLCache[str, Capabilities] = TTLCache(1, _OFFERS_S)
         self._settling: set[asyncio.Task[bool]] = set()
-        self._unsettled: dict[_Hold, Decimal] = {}
-        """Holds of ended requests that the database could not close, and their prices."""
+        self._unsettled: set[_Hold] = set()
+        """Holds of ended requests that the database could not close."""
 
     async def authenticate(self, secret: str | None) -> Account:
         """Return the account of a secret, which may have been revoked within the last second. Raises `Unauthorized`."""
@@ -99,20 +101,21 @@ class GenerationService:
         """Count one request of the account. Raises `RateLimited`."""
         await self._rate_limiter.check(account)
 
-    def price(self, num_inference_steps: int | None) -> Decimal:
-        """Return the price of a picture with so many steps, in credits."""
-        steps = _DEFAULT_STEPS if num_inference_steps is None else num_inference_steps
-        return without_zeros(self.settings.price_base + self.settings.price_per_step * steps)
+    async def usual_steps(self) -> int:
+        """Return the steps of a request that leaves them out: the served checkpoint's, which may be one for few."""
+        return (await self.capabilities()).defaults.get("num_inference_steps", _DEFAULT_STEPS)
 
     async def stream(self, account: Account, attributes: dict[str, Any]) -> AsyncGenerator[Progress | Picture, None]:
-        """Yield a `Progress` after each step and, last, the `Picture`; ``attributes`` are `GenerationRequest`'s.
+        """Yield a `Progress` after each step and, last, the `Picture`.
+
+        ``attributes`` are `GenerationRequest`'s; the steps have to be among them, because they are paid for.
 
         Resumed after the picture, it spends the price; closed before that, it cancels the work and returns the price.
         Raises an `InstaDepthError` or a `GatewayError`.
         """
         GenerationRequest(**attributes)  # reject what cannot be sent before credits are reserved
-        price = self.price(attributes.get("num_inference_steps"))
-        async with self._held(account, price) as hold:
+        most = self.prices.most(attributes)
+        async with self._held(account, most) as hold:
             times = _Times()
             async with self.queue.slot(account.id), aclosing(self._events(attributes, times)) as events:
                 async for event in events:
@@ -122,8 +125,10 @@ class GenerationService:
             self._metrics.generated(times.queue_ms, times.generation_ms)
             generation = await self._signed(_finished(event))
             # A gateway without processor time may have lost the reservation to another one's clean-up.
-            await self._accounts.run(self._accounts.ledger.confirm, account, price, hold.id)
-            yield Picture(generation, price, hold.remaining, times.queue_ms, times.generation_ms)
+            await self._accounts.run(self._accounts.ledger.confirm, account, most, hold.id)
+            hold.price = self.prices.actual(attributes, generation.refined)
+            remaining = hold.remaining + most - hold.price
+            yield Picture(generation, hold.price, without_zeros(remaining), times.queue_ms, times.generation_ms)
             hold.is_delivered = True
 
     async def check_ready(self) -> None:
@@ -154,8 +159,8 @@ class GenerationService:
         while True:
             try:
                 await self._accounts.run(ledger.renew)
-                for hold, price in list(self._unsettled.items()):
-                    await self._settle(hold, price)
+                for hold in list(self._unsettled):
+                    await self._settle(hold)
                 returned = await self._accounts.run(ledger.return_expired)
                 self._metrics.returned(returned)
             except Exception:  # a temporary database failure must not end the renewing
@@ -193,7 +198,7 @@ class GenerationService:
 
     @asynccontextmanager
     async def _held(self, account: Account, price: Decimal) -> AsyncIterator["_Hold"]:
-        ledger, hold = self._accounts.ledger, _Hold(uuid4().hex)
+        ledger, hold = self._accounts.ledger, _Hold(uuid4().hex, price)
         try:
             hold.remaining = await self._accounts.run(ledger.reserve, account, price, hold.id)
             yield hold
@@ -202,21 +207,23 @@ class GenerationService:
             raise
         finally:
             if not hold.is_empty:
-                await self._finish(self._settle(hold, price))
+                await self._finish(self._settle(hold))
 
-    async def _settle(self, hold: "_Hold", price: Decimal) -> bool:
+    async def _settle(self, hold: "_Hold") -> bool:
         ledger = self._accounts.ledger
-        close = ledger.spend if hold.is_delivered else ledger.give_back
         try:
-            is_closed = await self._accounts.run(close, hold.id)
+            if hold.is_delivered:
+                is_closed = await self._accounts.run(ledger.spend, hold.id, hold.price)
+            else:
+                is_closed = await self._accounts.run(ledger.give_back, hold.id)
         except AccountsUnavailable:
-            self._unsettled[hold] = price
+            self._unsettled.add(hold)
             raise
-        self._unsettled.pop(hold, None)
+        self._unsettled.discard(hold)
         if not is_closed:
             logger.warning("a reservation had run out", extra={"reservation": hold.id})
         elif hold.is_delivered:
-            self._metrics.spent(price)
+            self._metrics.spent(hold.price)
         return is_closed
 
     async def _finish(self, settling: Coroutine[Any, Any, bool]) -> None:
@@ -247,9 +254,10 @@ class _Times:
 
 @dataclass(eq=False)
 class _Hold:
-    """A request's reservation."""
+    """A request's reservation. ``price``: what is spent of it; before the picture is made, all."""
 
     id: str
+    price: Decimal
     remaining: Decimal = Decimal(0)
     is_empty: bool = False
     is_delivered: bool = False

@@ -10,10 +10,12 @@ from typing import Any
 
 from insta_depth import Capabilities, Generation, NoFace, Progress
 from insta_depth_gateway.errors import NotEnoughCredits, Unauthorized
+from insta_depth_gateway.pricing import Prices
 from PIL import Image
 
 from insta_depth_shared.attributes import DEFAULTS
 
+PRICES = Prices(Decimal("0.50"), Decimal("0.10"))
 DRAWN_SEED = 987_654_321_098_765
 
 
@@ -47,6 +49,7 @@ class FakeService:
     """
 
     step_s: float = 0.06
+    prices: Prices = PRICES
     attributes: list[dict[str, Any]] = field(default_factory=list)
     pictures: list[bytes] = field(default_factory=list)
     outcomes: list[str] = field(default_factory=list)
@@ -59,8 +62,8 @@ class FakeService:
     async def check_rate(self, account: FakeAccount) -> None:
         pass
 
-    def price(self, num_inference_steps: int | None) -> Decimal:
-        return Decimal("0.50") + Decimal("0.10") * (10 if num_inference_steps is None else num_inference_steps)
+    async def usual_steps(self) -> int:
+        return DEFAULTS["num_inference_steps"]
 
     async def balance(self, account: FakeAccount) -> Decimal:
         return Decimal("10")
@@ -103,7 +106,7 @@ class FakeService:
         self.outcomes.append("spent")
 
     def _picture(self, attributes: dict[str, Any]) -> FakePicture:
-        seed = attributes["seed"] if attributes["seed"] >= 0 else DRAWN_SEED
+        seed = attributes.get("seed", -1) if attributes.get("seed", -1) >= 0 else DRAWN_SEED
         self.pictures.append(jpeg((200, seed % 256, 60 + len(self.pictures)), 512))
-        cost = self.price(attributes["num_inference_steps"])
+        cost = self.prices.of(attributes["num_inference_steps"])
         return FakePicture(Generation(self.pictures[-1], seed), cost, Decimal("10") - cost)

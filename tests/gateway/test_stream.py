@@ -44,6 +44,8 @@ def test_every_step_is_told_and_then_the_picture(post):
         "output_format": "jpeg",
         "seed": 354849415,
         "pose_face": True,
+        "refined": False,
+        "warnings": [],
         "cost": 1.4,
         "remaining_credits": 998.6,
     }

@@ -69,8 +69,15 @@ class ReferencePipeline:
         identitynet_scale: float = 0.8,
         depth_scale: float = 0.5,
         leave_out: str = "",
+        timesteps: list[int] | None = None,
+        image: np.ndarray | None = None,
+        strength: float = 1.0,
     ) -> np.ndarray:
-        """Return the picture as (H, W, 3) uint8 RGB; ``leave_out``: ip_adapter, identitynet or depth."""
+        """Return the picture as (H, W, 3) uint8 RGB; ``leave_out``: ip_adapter, identitynet or depth.
+
+        ``timesteps``: in place of the scheduler's own for ``steps``. ``image``: (H, W, 3) uint8 RGB, from which the
+        run starts as diffusers' StableDiffusionXLControlNetImg2ImgPipeline does, with its ``strength``.
+        """
         guided = guidance > 1
         height, width = conditions.keypoints.shape[:2]
         text, pooled = self._text(prompt, negative_prompt, guided)
@@ -84,12 +91,12 @@ class ReferencePipeline:
         time_ids = torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32).repeat(rows, 1)
         added = {"text_embeds": pooled, "time_ids": time_ids}
 
-        self.scheduler.set_timesteps(steps)
+        self.scheduler.set_timesteps(**({"timesteps": timesteps} if timesteps else {"num_inference_steps": steps}))
         generator = torch.Generator().manual_seed(seed)
         factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
         shape = (1, self.unet.config.in_channels, height // factor, width // factor)
-        latents = torch.randn(shape, generator=generator) * self.scheduler.init_noise_sigma
-        for t in self.scheduler.timesteps:
+        latents, first = self._start(shape, generator, image, steps, strength)
+        for t in self.scheduler.timesteps[first:]:
             sample = self.scheduler.scale_model_input(torch.cat([latents] * rows), t)
             down, middle = self.identitynet(
                 sample, t, face, keypoints, identitynet_scale, added_cond_kwargs=added, return_dict=False
@@ -117,6 +124,17 @@ class ReferencePipeline:
         decoded = self.vae.decode(latents / self.vae.config.scaling_factor).sample
         image = (decoded[0] / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).numpy()
         return (image * 255).round().astype(np.uint8)
+
+    def _start(self, shape, generator, image, steps, strength):
+        """Return the first latents and the number of timesteps that are left out."""
+        if image is None:
+            return torch.randn(shape, generator=generator) * self.scheduler.init_noise_sigma, 0
+        first = (steps - min(int(steps * strength), steps)) * self.scheduler.order
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float().div(255) * 2 - 1
+        init_latents = self.vae.encode(pixels).latent_dist.sample(generator) * self.vae.config.scaling_factor
+        noise = torch.randn(shape, generator=generator)
+        self.scheduler.set_begin_index(first)
+        return self.scheduler.add_noise(init_latents, noise, self.scheduler.timesteps[first : first + 1]), first
 
     def _text(self, prompt, negative_prompt, guided):
         prompt_embeds, negative_embeds, pooled, negative_pooled = self.text.encode_prompt(

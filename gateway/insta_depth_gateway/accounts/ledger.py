@@ -192,10 +192,16 @@ class Ledger:
         if not is_taken:
             raise self._refusal(account, price)
 
-    def spend(self, reservation_id: str) -> bool:
-        """Spend a reservation; False if it is no longer held."""
+    def spend(self, reservation_id: str, price: Decimal | None = None) -> bool:
+        """Spend ``price`` of a reservation, None: all; return the rest to its key. False if it is no longer held."""
+        this, units = Reservation.id == reservation_id, None if price is None else to_units(price)
         with self._engine.begin() as connection:
-            return self._close(connection, Reservation.id == reservation_id, SPENT) != []
+            rows = self._close(connection, this, SPENT)
+            for key_id, amount in rows:
+                if units is not None and amount > units:
+                    connection.execute(update(Reservation).where(this).values(amount=units))
+                    self._put_back(connection, key_id, amount - units)
+        return rows != []
 
     def give_back(self, reservation_id: str) -> bool:
         """Return a reservation to its key; False if it is no longer held."""
@@ -265,8 +271,12 @@ class Ledger:
         rows = self._close(connection, which, RETURNED)
         # Always in the same order, so that two large returns cannot deadlock.
         for key_id, amount in sorted(rows):
-            connection.execute(update(ApiKey).where(ApiKey.id == key_id).values(balance=ApiKey.balance + amount))
+            self._put_back(connection, key_id, amount)
         return len(rows)
+
+    @staticmethod
+    def _put_back(connection: Connection, key_id: int, units: int) -> None:
+        connection.execute(update(ApiKey).where(ApiKey.id == key_id).values(balance=ApiKey.balance + units))
 
     def _return_expired(self, connection: Connection, *which: Any) -> int:
         expired = and_(Reservation.state == HELD, Reservation.deadline < self._now, *which)

@@ -13,7 +13,7 @@ from insta_depth_shared.bls import CANCEL, CANCELLATION_KEY, Arrays, Bls
 from insta_depth_shared.errors import EngineFailed
 
 STREAM = "insta_depth_stream"
-OUTPUTS = ("image", "seed", "timings", "pose_face")
+OUTPUTS = ("image", "seed", "timings", "pose_face", "refined", "warnings")
 CANCELLATION_POLL_S = 0.1
 MAX_THREADS = 256
 """Each waiting request occupies one thread. They are created on demand, so the admission limit is reached first."""
@@ -42,7 +42,7 @@ class TritonPythonModel:
 
     async def _respond(self, request: Any, tensors: Arrays) -> Any:
         picture = await self._generate(request, tensors)
-        return pb_utils.InferenceResponse([pb_utils.Tensor(name, picture[name]) for name in OUTPUTS])
+        return pb_utils.InferenceResponse([pb_utils.Tensor(name, picture[name]) for name in OUTPUTS if name in picture])
 
     async def _generate(self, request: Any, tensors: Arrays) -> Arrays:
         key = uuid.uuid4().hex

@@ -135,15 +135,17 @@ def _progress_response(progress: Progress) -> Any:
 
 
 def _picture_response(generated: PipelineOutput) -> Any:
-    return pb_utils.InferenceResponse(
-        [
-            _bytes_tensor("image", generated.image),
-            pb_utils.Tensor("seed", np.array([generated.seed], np.int64)),
-            _bytes_tensor("timings", json.dumps(generated.timings_ms).encode()),
-            pb_utils.Tensor("pose_face", np.array([generated.has_pose_face])),
-        ]
-    )
+    tensors = [
+        _bytes_tensor("image", generated.image),
+        pb_utils.Tensor("seed", np.array([generated.seed], np.int64)),
+        _bytes_tensor("timings", json.dumps(generated.timings_ms).encode()),
+        pb_utils.Tensor("pose_face", np.array([generated.has_pose_face])),
+        pb_utils.Tensor("refined", np.array([generated.is_refined])),
+    ]
+    if generated.warnings:
+        tensors.append(_bytes_tensor("warnings", *(text.encode() for text in generated.warnings)))
+    return pb_utils.InferenceResponse(tensors)
 
 
-def _bytes_tensor(name: str, content: bytes) -> Any:
-    return pb_utils.Tensor(name, np.array([content], np.object_))
+def _bytes_tensor(name: str, *contents: bytes) -> Any:
+    return pb_utils.Tensor(name, np.array(contents, np.object_))

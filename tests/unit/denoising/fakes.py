@@ -56,6 +56,7 @@ def make_manifest(force_zeros: bool = True, dtype: str = "float32") -> Manifest:
         scheduler=EULER_CONFIG,
         schedulers=list(SCHEDULERS),
         denoise_step_inputs=dict.fromkeys(STEP_INPUTS, dtype),
+        can_refine=True,
     )
 
 
@@ -79,6 +80,8 @@ def make_request(**changes: Any) -> PipelineRequest:
         **{f"{control}_{edge}": share for control in WINDOWED for edge, share in (("start", 0.0), ("end", 1.0))},
         "guidance_end": 1.0,
         "speed": "exact",
+        "refine_face": "never",
+        "refine_strength": 0.4,
         "max_side": 128,
         "output_format": "png",
         "output_quality": 95,
@@ -188,6 +191,11 @@ class FakeNetworks:
         height, width = inputs["pixel_values"].shape[2:]
         return {"predicted_depth": np.linspace(0, 5, height * width, dtype=np.float32).reshape(1, height, width)}
 
+    def _vae_encoder(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        colours = inputs["image"][:, ::8, ::8].transpose(0, 3, 1, 2).astype(np.float32)
+        mean = np.concatenate([(colours - 128) / 20, np.zeros_like(colours[:, :1])], axis=1)
+        return {"mean": mean, "std": np.full_like(mean, 0.01)}
+
     def _vae_decoder(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
         colours = (inputs["latents"].numpy()[:, :3].transpose(0, 2, 3, 1) * 20 + 128).clip(0, 255).astype(np.uint8)
         return {"image": colours.repeat(8, axis=1).repeat(8, axis=2)}
@@ -248,7 +256,7 @@ def tensor(name: str, value: Any) -> np.ndarray:
             return np.array([value.encode() if isinstance(value, str) else value], np.object_)
         case _ if name == "seed":
             return np.array([value], np.int64)
-        case _ if name.endswith(("_scale", "_start", "_end")):
+        case _ if name.endswith(("_scale", "_start", "_end", "_strength")):
             return np.array([value], np.float32)
         case _:
             return np.array([value], np.int32)

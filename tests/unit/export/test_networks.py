@@ -18,7 +18,7 @@ from tests.reference.resampler import resample
 
 pytestmark = pytest.mark.slow
 
-SIZES = {"rows": 2, "height": 2, "width": 2, "tokens": 77}
+SIZES = {"rows": 2, "height": 2, "width": 2, "crop": 2, "tokens": 77}
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +125,20 @@ def test_the_decoder_rounds_as_diffusers_does(checkpoint, run):
     (expected,) = VaeImageProcessor().postprocess(decoded, output_type="pil")
     (image,) = run("vae_decoder", latents=latents.numpy())
     assert np.abs(image[0].numpy().astype(int) - np.asarray(expected).astype(int)).max() <= 1
+
+
+def test_the_encoders_latents_are_diffusers(checkpoint, run):
+    from diffusers import AutoencoderKL
+    from diffusers.image_processor import VaeImageProcessor
+    from PIL import Image
+
+    image = np.random.default_rng(0).integers(0, 256, (128, 128, 3)).astype(np.uint8)
+    vae = AutoencoderKL.from_pretrained(checkpoint.base / "vae")
+    with torch.no_grad():
+        latents = vae.encode(VaeImageProcessor().preprocess(Image.fromarray(image))).latent_dist
+    mean, std = run("vae_encoder", image=image[None])
+    for ours, published in ((mean, latents.mean), (std, latents.std)):
+        torch.testing.assert_close(ours, published * vae.config.scaling_factor, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["identitynet", "unet"])

@@ -59,6 +59,7 @@ def test_the_file_takes_and_gives_the_repository_s_type(checkpoint, facts, tmp_p
     ("identitynet", "fp16", "fp32", 1e-3),
     ("depth_estimator", "fp32", "fp16", 2e-2),
     ("vae_decoder", "fp32", "fp16", 2e-2),
+    ("vae_encoder", "fp32", "fp16", 2e-2),
 ])  # fmt: skip
 def test_its_values_are_the_fp32_module_s(checkpoint, facts, tmp_path, name, most, own, tolerance):
     io_dtype, precision = Precision(most).io_dtype, Precision(own)

@@ -230,10 +230,32 @@ async def test_a_database_that_fails_is_an_error_of_its_own(bench):
 
 async def test_a_price_is_its_base_and_its_steps(tmp_path):
     bench = Bench(tmp_path, AsyncFakeTransport(), price_base="0.25", price_per_step="0.015")
-    assert bench.service.price(100) == Decimal("1.75")
-    assert str(bench.service.price(50)) == "1"
-    assert bench.service.price(None) == bench.service.price(10)
+    assert bench.service.prices.of(100) == Decimal("1.75")
+    assert str(bench.service.prices.of(50)) == "1"
     assert isinstance(bench.account, Account)
+
+
+@pytest.mark.parametrize(("is_refined", "cost"), [(True, PRICE + Decimal("0.1")), (False, PRICE)])
+async def test_a_second_pass_is_reserved_and_paid_for_where_it_was_made(tmp_path, is_refined, cost):
+    bench = Bench(tmp_path, Refining(is_refined))
+    async with aclosing(bench.service.stream(bench.account, ASKED | {"refine_face": "auto"})) as events:
+        await anext(events)
+        assert bench.books()[1] == PRICE + Decimal("0.1"), "a step of four, at a strength of 0.4"
+        *_, picture = [event async for event in events]
+    assert (picture.cost, picture.remaining) == (cost, 10 - cost)
+    assert bench.books() == (10 - cost, 0, cost)
+
+
+class Refining(AsyncFakeTransport):
+    """Says whether it made a second pass."""
+
+    def __init__(self, is_refined: bool) -> None:
+        super().__init__()
+        self.is_refined = is_refined
+
+    async def stream(self, *arguments: Any) -> Any:
+        async for response in super().stream(*arguments):
+            yield {**response, "refined": self.is_refined} if "image" in response else response
 
 
 async def test_what_the_checkpoint_offers_is_asked_once_and_unknown_while_triton_is_away(bench, monkeypatch):
@@ -254,7 +276,7 @@ async def test_what_the_checkpoint_offers_is_asked_once_and_unknown_while_triton
 
 @pytest.mark.parametrize(("is_delivered", "books"), [(False, (10, 0, 0)), (True, (Decimal("8.6"), 0, PRICE))])
 async def test_what_the_database_could_not_close_is_closed_later(bench, monkeypatch, is_delivered, books):
-    def unavailable(reservation_id: str) -> bool:
+    def unavailable(*_: object) -> bool:
         raise OperationalError("update", {}, OSError("disk full"))
 
     events = bench.service.stream(bench.account, dict(ASKED))

@@ -22,7 +22,7 @@ def rehearse(repository: Path, *options: str) -> subprocess.CompletedProcess[str
 def test_every_engine_is_taken_with_its_profiles(miniature_repository: Path) -> None:
     ended = rehearse(miniature_repository, "--optimum", "128x192", "--batch", "1,2,4")
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert ended.stdout.count("taken: ") == 10
+    assert ended.stdout.count("taken: ") == 11
     assert re.search(r"GPU memory: weights 0\.\d \+ activations .* GiB\nfits GPUs of 24, 40, 48, 80 GB", ended.stdout)
     assert not list(miniature_repository.rglob("*.plan")), "a rehearsal keeps nothing"
 

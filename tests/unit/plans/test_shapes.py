@@ -32,6 +32,7 @@ ENGINES = (
     "controlnet_depth",
     "unet",
     "vae_decoder",
+    "vae_encoder",
 )
 
 

@@ -20,6 +20,8 @@ const LABELS = {
   output_format: ["File format"],
   output_quality: ["File quality"],
   speed: ["Speed"],
+  refine_face: ["Second pass over a small face", "Keeps the person where the face has few pixels; its steps cost, too."],
+  refine_strength: ["Strength of the second pass"],
 };
 const OWN = "the server's own";
 const SLIDER_STEP = 0.05;

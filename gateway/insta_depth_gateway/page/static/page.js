@@ -197,7 +197,8 @@ function show(picture) {
     );
     return row;
   }));
-  $("note").textContent = picture.pose_face ? "" : "The pose picture shows no face: only its depth was followed.";
+  const depthOnly = picture.pose_face ? [] : ["The pose picture shows no face: only its depth was followed."];
+  $("note").textContent = [...depthOnly, ...picture.warnings].join("\n");
   Object.assign($("download"), { href: picture.url, download: picture.name, hidden: false });
   Object.assign($("again"), { hidden: false }).dataset.seed = picture.seed;
 }
@@ -232,10 +233,17 @@ function showBalance(amount) {
   $("credits").textContent = amount === null ? "Your key for this server. It stays in this tab." : `${credits(amount)} left.`;
 }
 
+/** The steps of a second pass over the face, counted as the server does. */
+function secondPassSteps(sent, steps) {
+  const strength = sent.refine_strength ?? offer.attributes.refine_strength?.default;
+  return sent.refine_face ? Math.max(Math.trunc(steps * strength), 1) : 0;
+}
+
 function refresh() {
   const sent = values();
   const steps = sent.num_inference_steps ?? offer.attributes.num_inference_steps?.default ?? 0;
-  $("price").textContent = `This picture costs ${credits(offer.price_base + offer.price_per_step * steps)}.`;
+  const most = credits(offer.price_base + offer.price_per_step * (steps + secondPassSteps(sent, steps)));
+  $("price").textContent = `This picture costs ${sent.refine_face ? "at most " : ""}${most}.`;
   const files = Object.fromEntries(Object.entries(zones).map(([name, zone]) =>
     [name, zone.files.length ? zone.files.map((file) => file.name) : [`${name}.jpg`]]));
   const url = new URL("insta-depth", API).href;

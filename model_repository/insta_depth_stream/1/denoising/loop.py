@@ -15,7 +15,7 @@ from insta_depth_shared.manifest import Manifest
 
 from .conditioning import torch_dtype
 from .request import PipelineRequest
-from .trajectory import Trajectory
+from .trajectory import PictureStart, Trajectory
 from .windows import Window
 
 Rows = Mapping[str, torch.Tensor]
@@ -27,6 +27,7 @@ class Denoising:
 
     ``scheduler``: one of its own, from `prepare_scheduler`.
     ``conditioning``: the inputs of ``denoise_step`` that stay the same while all controls act, one or two rows each.
+    ``start``: the picture to start from; None: pure noise.
     The noise is drawn on the host, so that a seed means one picture on every device.
     """
 
@@ -37,6 +38,7 @@ class Denoising:
         conditioning: Rows,
         size_px: tuple[int, int],
         manifest: Manifest,
+        start: PictureStart | None = None,
     ) -> None:
         self._all_acting = self._conditioning = conditioning
         self._phase: tuple[bool, ...] = ()
@@ -46,9 +48,15 @@ class Denoising:
         self._dtypes = manifest.denoise_step_inputs
         self._device = conditioning["text_embeds"].device
         generator = torch.Generator().manual_seed(request.seed)
-        height, width = (side // manifest.latents.scale_factor for side in size_px)
-        noise = torch.randn((1, manifest.latents.channels, height, width), generator=generator)
-        self._trajectory = Trajectory(scheduler, noise.to(self._device), generator)
+        shape = (1, manifest.latents.channels, *(side // manifest.latents.scale_factor for side in size_px))
+
+        def draw() -> torch.Tensor:
+            return torch.randn(shape, generator=generator).to(self._device)
+
+        if start is None:
+            self._trajectory = Trajectory(scheduler, draw(), generator)
+        else:
+            self._trajectory = start.trajectory(scheduler, request.num_inference_steps, draw, generator)
         rows = [self._row_count_at(step) for step in range(self.step_count)]
         self._rows_left = list(accumulate(reversed(rows), initial=0))
 

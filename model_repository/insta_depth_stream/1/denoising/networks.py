@@ -91,6 +91,14 @@ async def decode_latents(networks: Networks, latents: torch.Tensor) -> np.ndarra
     return (await networks.call("vae_decoder", {"latents": latents}, ["image"]))["image"][0]
 
 
+async def encode_image(
+    networks: Networks, image: np.ndarray, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and deviation of the latents, (1, C, h, w) float32 each, of a square (S, S, 3) uint8 RGB."""
+    made = await networks.call_on(device, "vae_encoder", {"image": image[None]}, ["mean", "std"])
+    return made["mean"], made["std"]
+
+
 @dataclass(frozen=True)
 class TextRows:
     """Text as the UNet reads it, in rows [negative, positive], or [positive] alone."""

@@ -5,13 +5,14 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
+from insta_depth_shared.bls import Array
 from insta_depth_shared.errors import Cancelled, InstaDepthError, InvalidInput, NoFace, Overloaded
 from insta_depth_shared.manifest import Manifest
 from insta_depth_shared.marks import Mark, parameters_line
@@ -26,15 +27,27 @@ from .networks import (
     Face,
     Networks,
     decode_latents,
+    encode_image,
     encode_prompts,
     predict_depth,
     project_face,
+)
+from .refining import (
+    SURROUNDINGS,
+    Square,
+    closer_pose,
+    find_made_face,
+    is_small,
+    preview_within,
+    put_back,
 )
 from .request import PipelineRequest, parse
 from .schedulers import prepare_scheduler
 from .settings import Settings
 from .sharing import Sharing
 from .step_batcher import StepBatcher
+from .trajectory import PictureStart
+from .warnings import warnings_of
 
 PREVIEW_QUALITY = 80
 
@@ -56,13 +69,43 @@ class Progress:
 class PipelineOutput:
     """The answer. ``image``: the file, or its base64 text. ``timings_ms`` by stage.
 
-    ``has_pose_face``: False where the pose came from depth alone.
+    ``has_pose_face``: False where the pose came from depth alone. ``is_refined``: whether a second pass over the face
+    was made. ``warnings``: sentences for the caller.
     """
 
     image: bytes
     seed: int
     timings_ms: dict[str, float]
     has_pose_face: bool
+    is_refined: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished picture, (H, W, 3) uint8 RGB; ``is_refined``: whether the second pass was made."""
+
+    image: np.ndarray
+    is_refined: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def _as_it_is(image: np.ndarray) -> np.ndarray:
+    return image
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One run through the steps. ``start``: the picture that it starts from; None: noise.
+
+    ``steps_before``: taken by earlier passes of the request. ``whole``: a preview of the pass → of the whole picture.
+    """
+
+    scheduler: Any
+    conditioning: Conditioning
+    start: PictureStart | None = None
+    steps_before: int = 0
+    whole: Callable[[np.ndarray], np.ndarray] = _as_it_is
 
 
 class ProgressListener(Protocol):
@@ -138,22 +181,35 @@ class Pipeline:
                 return await self._generate(request, listener, clock)
 
     async def _generate(self, request: PipelineRequest, listener: ProgressListener, clock: Stopwatch) -> PipelineOutput:
-        scheduler = prepare_scheduler(request.scheduler, request.num_inference_steps, self._manifest.scheduler)
+        scheduler = self._scheduler(request)
         clock.lap("queue")
         face_pictures, pose_picture = await self._decode_pictures(request)
         clock.lap("decode_inputs")
         _raise_if_cancelled(listener)
-        conditioning, has_pose_face = await self._condition(request, face_pictures, pose_picture)
+        conditioning, pose = await self._condition(request, face_pictures, pose_picture)
         clock.lap("conditioning")
-        latents = await self._denoise(request, scheduler, conditioning, listener)
+        latents = await self._denoise(request, Pass(scheduler, conditioning), listener)
         clock.lap("denoise")
-        async with self._large_activations:
-            image = await decode_latents(self._networks, latents)
+        made = Made(await self._decode_latents(latents))
         clock.lap("decode")
         _raise_if_cancelled(listener)
-        content = await asyncio.to_thread(self._encode, image, request)
+        if request.refine_face != "never":
+            made = await self._refine(request, made.image, conditioning, pose, listener)
+            clock.lap("refine")
+            _raise_if_cancelled(listener)
+        content = await asyncio.to_thread(self._encode, made, request)
         clock.lap("encode")
-        return PipelineOutput(content, request.seed, clock.timings_ms(), has_pose_face)
+        warnings = (*warnings_of(request, scheduler, self._manifest), *made.warnings)
+        has_pose_face = pose.face is not None
+        return PipelineOutput(content, request.seed, clock.timings_ms(), has_pose_face, made.is_refined, warnings)
+
+    def _scheduler(self, request: PipelineRequest) -> Any:
+        name, steps = request.scheduler, request.num_inference_steps
+        timesteps = self._manifest.timesteps_of(name, steps)
+        scheduler = prepare_scheduler(name, steps, self._manifest.scheduler, timesteps)
+        if request.refine_face != "never" and not hasattr(scheduler, "add_noise"):
+            raise InvalidInput(f"refine_face: the scheduler {name} cannot start from a picture; never is possible")
+        return scheduler
 
     async def _decode_pictures(self, request: PipelineRequest) -> tuple[list[SentPicture], SentPicture]:
         pose = asyncio.to_thread(self._decode_picture, "pose_image", request.pose_image, request.max_side)
@@ -177,25 +233,28 @@ class Pipeline:
 
     async def _condition(
         self, request: PipelineRequest, face_pictures: Sequence[SentPicture], pose_picture: SentPicture
-    ) -> tuple[Conditioning, bool]:
-        """Return what the picture is made from, and whether the pose picture has a face."""
+    ) -> tuple[Conditioning, Pose]:
+        """Return what the picture is made from, and what the pose picture shows."""
         face_tokens, pose_face, text, depth = await asyncio.gather(
             self._face_tokens(face_pictures, request),
             self._pose_face(pose_picture, request.pose_without_face),
             encode_prompts(self._networks, request, self._manifest),
             self._depth(pose_picture.resized),
         )
-        pose, inputs = Pose(pose_picture.resized, pose_face, depth), self._manifest.denoise_step_inputs
-        region = pose_face.bbox if pose_face and request.enhance_face_region else None
+        pose = Pose(pose_picture.resized, pose_face, depth)
         conditioning = Conditioning(
             encoder_hidden_states=text.encoder_hidden_states,
             text_embeds=text.text_embeds,
             prompt_image_emb=face_tokens,
-            pictures={name: make(pose) for name, make in CONTROL_PICTURES.items() if name in inputs},
-            region_mask=face_region_mask(region, *pose.image.shape[:2]),
-            scales=_scales(request, inputs, has_pose_face=pose_face is not None),
+            pictures=self._control_pictures(pose),
+            region_mask=_region_mask(request, pose),
+            scales=_scales(request, self._manifest.denoise_step_inputs, has_pose_face=pose_face is not None),
         )
-        return conditioning, pose_face is not None
+        return conditioning, pose
+
+    def _control_pictures(self, pose: Pose) -> dict[str, Array]:
+        taken = self._manifest.denoise_step_inputs
+        return {name: make(pose) for name, make in CONTROL_PICTURES.items() if name in taken}
 
     async def _face_tokens(self, pictures: Sequence[SentPicture], request: PipelineRequest) -> torch.Tensor:
         """Of several pictures, the mean of the embeddings as they are, as InstantID's authors advise (its issue 27)."""
@@ -222,6 +281,7 @@ class Pipeline:
         return face
 
     async def _depth(self, picture: np.ndarray) -> torch.Tensor:
+        """Return the depth of ``picture``, (H, W, 3) uint8 RGB, as (3, H, W) in [0, 1]."""
         pixel_values = await asyncio.to_thread(self._depth_processor, picture)
         async with self._large_activations:
             predicted = await predict_depth(self._networks, pixel_values, self._dtype, self._device)
@@ -229,31 +289,71 @@ class Pipeline:
         is_distance = self._manifest.depth.is_distance
         return await asyncio.to_thread(depth_picture, predicted, height_px, width_px, is_distance)
 
-    async def _denoise(
-        self, request: PipelineRequest, scheduler: Any, conditioning: Conditioning, listener: ProgressListener
-    ) -> torch.Tensor:
+    async def _denoise(self, request: PipelineRequest, run: Pass, listener: ProgressListener) -> torch.Tensor:
         """Return the finished latents, (1, C, h, w) float32."""
-        rows = conditioning.rows(self._manifest.denoise_step_inputs, self._device)
-        denoising = Denoising(request, scheduler, rows, conditioning.size_px, self._manifest)
+        rows = run.conditioning.rows(self._manifest.denoise_step_inputs, self._device)
+        size_px = run.conditioning.size_px
+        denoising = Denoising(request, run.scheduler, rows, size_px, self._manifest, run.start)
+
+        def progress(denoising: Denoising, **more: Any) -> Progress:
+            before = run.steps_before
+            return Progress(before + denoising.step, before + denoising.step_count, **more)
 
         def on_step(denoising: Denoising) -> None:
-            picture = self._preview(denoising, request) if request.preview else None
-            listener.on_progress(Progress(denoising.step, denoising.step_count, picture))
+            picture = self._preview(run.whole(preview(denoising, self._manifest)), request) if request.preview else None
+            listener.on_progress(progress(denoising, preview=picture))
 
         def on_wait(denoising: Denoising, ahead: int) -> None:
-            listener.on_progress(Progress(denoising.step, denoising.step_count, ahead=ahead))
+            listener.on_progress(progress(denoising, ahead=ahead))
 
         await self._step_batcher.run(denoising, on_step, listener.is_cancelled, on_wait)
         return denoising.latents
 
-    def _preview(self, denoising: Denoising, request: PipelineRequest) -> bytes:
-        mark = None if self._settings.metadata == "none" else Mark()
-        content = encode_picture(preview(denoising, self._manifest), "jpeg", PREVIEW_QUALITY, mark)
-        return _as_wanted(content, request)
+    async def _decode_latents(self, latents: torch.Tensor) -> np.ndarray:
+        async with self._large_activations:
+            return await decode_latents(self._networks, latents)
 
-    def _encode(self, image: np.ndarray, request: PipelineRequest) -> bytes:
-        mark = _mark(self._settings.metadata, request, image)
-        return _as_wanted(encode_picture(image, request.output_format, request.output_quality, mark), request)
+    async def _refine(
+        self,
+        request: PipelineRequest,
+        image: np.ndarray,
+        conditioning: Conditioning,
+        pose: Pose,
+        listener: ProgressListener,
+    ) -> Made:
+        """Denoise the face's surroundings once more, enlarged, under the same conditions; see `refining`."""
+        side = self._manifest.image.refined_side
+        face = await find_made_face(self._networks, image, pose.face, side)
+        if face is None:
+            return Made(image, warnings=("refine_face: the finished picture shows no face, and was left as it is",))
+        if request.refine_face == "auto" and not is_small(face, image):
+            return Made(image)
+        square = Square.around(face, SURROUNDINGS, image.shape[:2], most=side)
+        closer = closer_pose(pose, square, side)
+        closer = replace(closer, depth=await self._depth(closer.image))
+        async with self._large_activations:
+            encoded = await encode_image(self._networks, square.enlarged(image, side), self._device)
+        closer_conditioning = replace(
+            conditioning, pictures=self._control_pictures(closer), region_mask=_region_mask(request, closer)
+        )
+        scheduler, cell_px = self._scheduler(request), self._manifest.latents.scale_factor
+        second = Pass(
+            scheduler,
+            closer_conditioning,
+            PictureStart(*encoded, request.refine_strength),
+            len(scheduler.timesteps),
+            lambda shown: preview_within(image, square, shown, cell_px),
+        )
+        latents = await self._denoise(request, second, listener)
+        return Made(put_back(image, square, await self._decode_latents(latents)), is_refined=True)
+
+    def _preview(self, image: np.ndarray, request: PipelineRequest) -> bytes:
+        mark = None if self._settings.metadata == "none" else Mark()
+        return _as_wanted(encode_picture(image, "jpeg", PREVIEW_QUALITY, mark), request)
+
+    def _encode(self, made: Made, request: PipelineRequest) -> bytes:
+        mark = _mark(self._settings.metadata, request, made)
+        return _as_wanted(encode_picture(made.image, request.output_format, request.output_quality, mark), request)
 
     @contextmanager
     def _admitted(self) -> Iterator[None]:
@@ -283,11 +383,11 @@ class Pipeline:
             self._metrics.request_ended(outcome.lower())
 
 
-def _mark(metadata: str, request: PipelineRequest, image: np.ndarray) -> Mark | None:
+def _mark(metadata: str, request: PipelineRequest, made: Made) -> Mark | None:
     """Return what the file says; never a prompt, and nothing of the pictures."""
     if metadata != "parameters":
         return None if metadata == "none" else Mark()
-    height, width = image.shape[:2]
+    height, width = made.image.shape[:2]
     values = {
         "Steps": request.num_inference_steps,
         "Sampler": request.scheduler,
@@ -297,12 +397,18 @@ def _mark(metadata: str, request: PipelineRequest, image: np.ndarray) -> Mark | 
         "IP-Adapter scale": f"{request.ip_adapter_scale:g}",
         "IdentityNet scale": f"{request.identitynet_scale:g}",
         "Depth scale": f"{request.depth_scale:g}",
+        **({"Face refined at": f"{request.refine_strength:g}"} if made.is_refined else {}),
     }
     return Mark(parameters_line(values))
 
 
 def _as_wanted(content: bytes, request: PipelineRequest) -> bytes:
     return b64encode(content) if request.base64 else content
+
+
+def _region_mask(request: PipelineRequest, pose: Pose) -> np.ndarray:
+    region = pose.face.bbox if pose.face and request.enhance_face_region else None
+    return face_region_mask(region, *pose.image.shape[:2])
 
 
 def _scales(request: PipelineRequest, step_inputs: Iterable[str], has_pose_face: bool) -> dict[str, float]:

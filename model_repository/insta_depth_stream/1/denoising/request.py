@@ -55,6 +55,8 @@ class PipelineRequest:
     ip_adapter_end: float
     guidance_end: float
     speed: str
+    refine_face: str
+    refine_strength: float
     max_side: int
     output_format: str
     output_quality: int
@@ -97,6 +99,10 @@ def parse(tensors: Mapping[str, np.ndarray], manifest: Manifest, settings: Setti
         values["seed"] = secrets.randbelow(MAX_SEED + 1)
     _check_scheduler(values["scheduler"], manifest.schedulers)
     _check_windows(values)
+    if values["refine_face"] != "never" and not manifest.can_refine:
+        raise InvalidInput(
+            f"refine_face: {values['refine_face']!r} needs the engine vae_encoder, which export --no-refine left out"
+        )
     return PipelineRequest(**values)
 
 

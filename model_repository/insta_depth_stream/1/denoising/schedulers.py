@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import diffusers
@@ -63,10 +63,12 @@ TRAINING_FIELDS = (
 """The settings that describe the UNet, not the sampler: they are the same for every scheduler."""
 
 
-def prepare_scheduler(name: str, num_inference_steps: int, config: Mapping[str, Any]) -> Any:
-    """Return a new scheduler for one request, with its timesteps set.
+def prepare_scheduler(
+    name: str, num_inference_steps: int, config: Mapping[str, Any], timesteps: Sequence[int] = ()
+) -> Any:
+    """Return a new scheduler for one request, with its timesteps set: ``timesteps``, or else its own choice.
 
-    Raises `InvalidInput` if the scheduler has fewer steps.
+    Raises `InvalidInput` if the training has fewer timesteps.
     """
     scheduler = build_scheduler(name, config)
     maximum = most_steps(scheduler)
@@ -74,7 +76,12 @@ def prepare_scheduler(name: str, num_inference_steps: int, config: Mapping[str, 
         raise InvalidInput(
             f"num_inference_steps: {num_inference_steps} is above the maximum {maximum} of the scheduler {name}"
         )
-    scheduler.set_timesteps(num_inference_steps)
+    if timesteps:
+        scheduler.set_timesteps(timesteps=list(timesteps))
+    elif num_inference_steps > distilled_steps(scheduler):
+        scheduler.set_timesteps(num_inference_steps, original_inference_steps=num_inference_steps)
+    else:
+        scheduler.set_timesteps(num_inference_steps)
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(0)  # else it looks up its first timestep, and takes the second of two equal ones
     return scheduler
@@ -90,7 +97,7 @@ def build_scheduler(name: str, config: Mapping[str, Any]) -> Any:
     named_class, settings = SCHEDULERS[name]
     if named_class in (None, own_class):
         return _built(own_class, {**config, **settings})
-    return _built(named_class, {**_sampling_on(_built(own_class, config).config), **settings})
+    return _built(named_class, {**sampling_on(_built(own_class, config).config), **settings})
 
 
 def _built(scheduler_class: Any, config: Mapping[str, Any]) -> Any:
@@ -99,7 +106,8 @@ def _built(scheduler_class: Any, config: Mapping[str, Any]) -> Any:
     return scheduler_class(**{name: value for name, value in config.items() if name in known})
 
 
-def _sampling_on(own: Mapping[str, Any]) -> dict[str, Any]:
+def sampling_on(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return SDXL's sampling settings on the training of a scheduler's whole configuration, ``own``."""
     training = {name: own[name] for name in TRAINING_FIELDS if name in own}
     # Only "trailing" visits the last timestep, the one without any signal.
     spacing = {"timestep_spacing": "trailing"} if training.get("rescale_betas_zero_snr") else {}
@@ -107,7 +115,15 @@ def _sampling_on(own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def most_steps(scheduler: Any) -> int:
-    """Return the maximum number of steps of ``scheduler``: a distilled one is limited to those of its training."""
-    fields = inspect.signature(type(scheduler).__init__).parameters
-    known = ("num_train_timesteps", "original_inference_steps")
-    return min((scheduler.config[name] for name in known if name in fields), default=sys.maxsize)
+    """Return the maximum number of steps of ``scheduler``: the timesteps of its training."""
+    return _setting(scheduler, "num_train_timesteps")
+
+
+def distilled_steps(scheduler: Any) -> int:
+    """Return the number of steps from which a sampler for distilled networks takes some; others take any number."""
+    return _setting(scheduler, "original_inference_steps")
+
+
+def _setting(scheduler: Any, name: str) -> int:
+    known = name in inspect.signature(type(scheduler).__init__).parameters
+    return scheduler.config[name] if known else sys.maxsize
