@@ -42,10 +42,9 @@ def add(commands: Commands) -> None:
 
 
 def _parts(text: str) -> frozenset[str]:
-    names = frozenset(text.split(","))
-    if unknown := sorted(names - {*PARTS, FEW_STEPS_PART}):
-        known = ", ".join((*PARTS, FEW_STEPS_PART))
-        raise argparse.ArgumentTypeError(f"unknown {', '.join(unknown)}; the parts are {known}")
+    names, known = frozenset(text.split(",")), (*PARTS, FEW_STEPS_PART)
+    if unknown := sorted(names - set(known)):
+        raise argparse.ArgumentTypeError(f"unknown {', '.join(unknown)}; the parts are {', '.join(known)}")
     return names
 
 

@@ -1,13 +1,13 @@
 """What SDXL's published pipeline is configured with."""
 
-SDXL = {
+from typing import Any
+
+BETAS = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+SDXL: dict[str, Any] = BETAS | {
     "_class_name": "EulerDiscreteScheduler",
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "beta_start": 0.00085,
+    "_diffusers_version": "0.19.0.dev0",
     "clip_sample": False,
     "interpolation_type": "linear",
-    "num_train_timesteps": 1000,
     "prediction_type": "epsilon",
     "sample_max_value": 1.0,
     "set_alpha_to_one": False,
@@ -17,4 +17,4 @@ SDXL = {
     "trained_betas": None,
     "use_karras_sigmas": False,
 }
-"""stabilityai/stable-diffusion-xl-base-1.0's scheduler_config.json."""
+"""stabilityai/stable-diffusion-xl-base-1.0, scheduler/scheduler_config.json."""

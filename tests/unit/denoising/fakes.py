@@ -201,6 +201,11 @@ class FakeNetworks:
         return {"image": colours.repeat(8, axis=1).repeat(8, axis=2)}
 
 
+def prepared_for_depth(image: np.ndarray) -> np.ndarray:
+    """Stand in for the depth estimator's processor."""
+    return image.transpose(2, 0, 1)[None].astype(np.float32)
+
+
 class CountingMetrics(Metrics):
     """Keeps what it is told."""
 

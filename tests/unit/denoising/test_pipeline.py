@@ -25,6 +25,7 @@ from tests.unit.denoising.fakes import (
     make_tensors,
     opened,
     picture,
+    prepared_for_depth,
 )
 
 BLUE = (0, 0, 255)
@@ -51,10 +52,6 @@ class Studio:
 
     def step_inputs(self) -> dict[str, np.ndarray]:
         return self.networks.inputs_of("denoise_step")[0]
-
-
-def prepared_for_depth(image: np.ndarray) -> np.ndarray:
-    return image.transpose(2, 0, 1)[None].astype(np.float32)
 
 
 async def test_a_request_becomes_a_picture() -> None:

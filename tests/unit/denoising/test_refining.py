@@ -27,6 +27,7 @@ from tests.unit.denoising.fakes import (
     make_manifest,
     make_tensors,
     opened,
+    prepared_for_depth,
 )
 
 
@@ -169,11 +170,9 @@ class Portraits(FakeNetworks):
         }
 
 
-def pipeline(networks: FakeNetworks, manifest: Manifest | None = None) -> Pipeline:
-    def prepared(image: np.ndarray) -> np.ndarray:
-        return image.transpose(2, 0, 1)[None].astype(np.float32)
-
-    return Pipeline(networks, manifest or make_manifest(), Settings(), prepared, CountingMetrics(), torch.device("cpu"))
+def pipeline(networks: FakeNetworks, manifest: Manifest | None = None, **settings: Any) -> Pipeline:
+    manifest, device = manifest or make_manifest(), torch.device("cpu")
+    return Pipeline(networks, manifest, Settings(**settings), prepared_for_depth, CountingMetrics(), device)
 
 
 def made(networks: FakeNetworks, audience: PatientAudience | None = None, **attributes: Any) -> PipelineOutput:
@@ -275,12 +274,5 @@ def test_a_refined_picture_is_the_same_alone_and_in_company() -> None:
 
 def test_the_parameters_in_the_file_say_it() -> None:
     tensors = make_tensors(refine_face="always", output_format="png", base64=False)
-    networks, manifest = Portraits(), make_manifest()
-
-    def prepared(image: np.ndarray) -> np.ndarray:
-        return image.transpose(2, 0, 1)[None].astype(np.float32)
-
-    settings = Settings(metadata="parameters")
-    marked = Pipeline(networks, manifest, settings, prepared, CountingMetrics(), torch.device("cpu"))
-    output = asyncio.run(marked.generate(tensors, PatientAudience()))
+    output = asyncio.run(pipeline(Portraits(), metadata="parameters").generate(tensors, PatientAudience()))
     assert "Face refined at: 0.4" in json.dumps(Image.open(io.BytesIO(output.image)).info["parameters"])

@@ -20,23 +20,8 @@ from denoising.trajectory import Trajectory
 
 from export.errors import CheckpointError
 from export.schedulers import Schedulers, read_schedulers
+from tests.reference.scheduler import BETAS, SDXL
 
-BETAS = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-SDXL: dict[str, Any] = BETAS | {
-    "_class_name": "EulerDiscreteScheduler",
-    "_diffusers_version": "0.19.0.dev0",
-    "clip_sample": False,
-    "interpolation_type": "linear",
-    "prediction_type": "epsilon",
-    "sample_max_value": 1.0,
-    "set_alpha_to_one": False,
-    "skip_prk_steps": True,
-    "steps_offset": 1,
-    "timestep_spacing": "leading",
-    "trained_betas": None,
-    "use_karras_sigmas": False,
-}
-"""stabilityai/stable-diffusion-xl-base-1.0, scheduler/scheduler_config.json."""
 ZERO_SNR = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
 EDM = {"sigma_data": 0.5, "sigma_min": 0.002, "sigma_max": 80.0, "rho": 7.0, "prediction_type": "epsilon"}
 CONTINUOUS = {"timestep_type": "continuous", "prediction_type": "v_prediction", "sigma_min": 0.002, "sigma_max": 700.0}

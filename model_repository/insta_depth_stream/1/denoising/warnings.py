@@ -13,10 +13,9 @@ def warnings_of(request: PipelineRequest, scheduler: Any, manifest: Manifest) ->
 
     ``scheduler``: the one that `prepare_scheduler` made for it.
     """
-    few, steps = manifest.few_steps, request.num_inference_steps
+    few, steps, known = manifest.few_steps, request.num_inference_steps, distilled_steps(scheduler)
     found = _beyond(request, few, manifest.defaults["scheduler"]) if few else []
-    if not few and steps > distilled_steps(scheduler):
-        known = distilled_steps(scheduler)
+    if not few and steps > known:
         found.append(f"num_inference_steps: {steps}; the scheduler {request.scheduler} is made for {known} at most")
     if request.negative_prompt and not request.is_guided:
         found.append("negative_prompt: has no effect where guidance_scale is 1")
