@@ -12,7 +12,7 @@ import torch
 from denoising import SCHEDULERS, Pipeline, PipelineOutput, Progress, Settings, prepare_scheduler
 from denoising.networks import Face
 from denoising.parametrisation import prediction_of, training_of
-from denoising.refining import FEATHER, SMALL_SHARE, Square, is_small, preview_within, put_back
+from denoising.refining import FEATHER, SMALL_SHARE, Square, find_made_face, is_small, preview_within, put_back
 from denoising.trajectory import PictureStart, Trajectory, steps_from_picture
 from diffusers import StableDiffusionXLControlNetImg2ImgPipeline
 from PIL import Image
@@ -225,6 +225,28 @@ def test_a_picture_without_a_face_is_left_as_it_is_with_a_warning() -> None:
     assert not output.is_refined
     assert output.warnings == ("refine_face: the finished picture shows no face, and was left as it is",)
     assert np.array_equal(opened(output.image), opened(made(plain).image))
+
+
+class OneFace(FakeNetworks):
+    """Every picture shows one face of 40 pixels, with its middle at (x, y)."""
+
+    def __init__(self, x: float, y: float) -> None:
+        super().__init__()
+        self._box = np.array([x - 20, y - 20, x + 20, y + 20], np.float32)
+
+    def _face_analysis(self, inputs: Any) -> dict[str, np.ndarray]:
+        found = super()._face_analysis({"image": np.full((8, 8, 3), (255, 0, 0), np.uint8)})
+        return found | {"face_count": np.array([1], np.int32), "bbox": self._box}
+
+
+@pytest.mark.parametrize(("x", "is_found"), [(64, True), (78, True), (98, False)])
+def test_a_neighbours_face_is_not_taken_for_the_poses(x: float, is_found: bool) -> None:
+    wanted = face(90, 90, 20, 20)  # searched in a square of 80, enlarged to 128: its middle is at (64, 64) there
+    searching = find_made_face(OneFace(x, 64), np.zeros((200, 200, 3), np.uint8), wanted, 128)
+    found = asyncio.run(searching)
+    assert (found is not None) is is_found
+    if found is not None:
+        np.testing.assert_allclose(found.middle, (100 + (x - 64) * 80 / 128, 100))
 
 
 def test_an_export_without_the_encoder_refuses() -> None:

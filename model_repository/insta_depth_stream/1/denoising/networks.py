@@ -50,6 +50,11 @@ class Face:
         """Of the box."""
         return float(self.bbox[3] - self.bbox[1])
 
+    @property
+    def middle(self) -> np.ndarray:
+        """(2,) float32: x, y of the box's middle."""
+        return (self.bbox[:2] + self.bbox[2:]) / 2
+
     def scaled(self, horizontally: float, vertically: float) -> "Face":
         """Return the face as it lies in the picture scaled by these factors."""
         factors = np.array([horizontally, vertically], np.float32)

@@ -39,7 +39,7 @@ class Square:
         side = min(round(times * max(face.width_px, face.height_px)), most, *size)
         left, top = (
             int(np.clip(round(middle - side / 2), 0, whole - side))
-            for middle, whole in zip((face.bbox[:2] + face.bbox[2:]) / 2, reversed(size), strict=True)
+            for middle, whole in zip(face.middle, reversed(size), strict=True)
         )
         return cls(left, top, max(side, 1))
 
@@ -59,8 +59,8 @@ class Square:
 async def find_made_face(networks: Networks, image: np.ndarray, wanted: Face | None, side: int) -> Face | None:
     """Return the face of the finished picture, in its pixels, or None.
 
-    ``image``: (H, W, 3) uint8 RGB. ``wanted``: the pose's face, near which it is searched, enlarged to ``side``; None:
-    the largest one is taken.
+    ``image``: (H, W, 3) uint8 RGB. ``wanted``: the pose's face, near which it is searched, enlarged to ``side``: a face
+    further from it than its longer side is somebody else's. None: the largest one is taken.
     """
     if wanted is None:
         return await analyse_face(networks, image)
@@ -68,7 +68,14 @@ async def find_made_face(networks: Networks, image: np.ndarray, wanted: Face | N
     found = await analyse_face(networks, square.enlarged(image, side))
     if found is None:
         return None
-    return found.scaled(square.side / side, square.side / side).moved(square.left, square.top)
+    found = found.scaled(square.side / side, square.side / side).moved(square.left, square.top)
+    return found if _lies_at(found, wanted) else None
+
+
+def _lies_at(found: Face, wanted: Face) -> bool:
+    """Whether ``found`` is the face that was asked for; a neighbour's, larger than that, is not."""
+    distance = np.linalg.norm(found.middle - wanted.middle)
+    return bool(distance < max(wanted.width_px, wanted.height_px))
 
 
 def is_small(face: Face, image: np.ndarray) -> bool:
