@@ -40,6 +40,16 @@ def test_at_80_percent_load_the_mean_is_shorter_and_the_slowest_wait_no_longer(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("row_share", "mean_ratio"), [(0.9, 0.93), (0.74, 1.02)])
+def test_uneven_times_do_not_mislead(row_share: float, mean_ratio: float) -> None:
+    server = Server(row_share, outside_s=8.0)  # a busy processor: the miniature's on two cores
+    before = latencies(server, EqualShares(), 0.8, noise=0.25)
+    after = latencies(server, Sharing(ALL_ROWS), 0.8, noise=0.25)
+    assert mean(after) <= mean_ratio * mean(before)
+    assert quantiles(after, n=20)[-1] <= 1.05 * quantiles(before, n=20)[-1]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("row_share", [1.0, 0.95, 0.9, 0.7, 0.4, 0.0])
 def test_saturated_it_makes_as_many_pictures_as_the_best_fixed_number_of_rows(row_share: float) -> None:
     server = Server(row_share)

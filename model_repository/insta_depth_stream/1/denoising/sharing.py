@@ -16,7 +16,10 @@ AGEING = 0.1
 """A request can be overtaken by those that arrive before the server has done 1 / AGEING times its own work."""
 TOLERANCE = 1.5
 """Share of the largest call's rows per second that a smaller one may lose, times the number in flight to the 2.5th."""
-SAMPLES = 16
+MOST_FIXED = 0.2
+"""Where more than this share of a step of one request is the same for any rows, all share: who goes first then gains
+less than the mistakes cost that times of a busy server lead to."""
+SAMPLES = 64
 """Latest times kept of each number of rows; their median counts."""
 FEWEST_SMALL, FEWEST_LARGE = 3, 8
 """Calls of one request and of several that are needed before the times are known.
@@ -84,8 +87,11 @@ class CallTimes:
         return len(calls) >= fewest and self._calls - max(calls) < within_calls
 
     def estimate_s(self, shape_key: ShapeKey, row_counts: Sequence[int]) -> list[float]:
-        """Return seconds of a call for each of ``row_counts``: a line through the medians, by least squares."""
-        measured = [(rows, median(times), len(times)) for rows, times in self._remembered(shape_key)]
+        """Return seconds of a call for each of ``row_counts``: a line through the medians, by least squares.
+
+        The more rows a call has, the farther its time is off: it counts the less.
+        """
+        measured = [(rows, median(times), len(times) / rows) for rows, times in self._remembered(shape_key)]
         weight = sum(count for _, _, count in measured)
         mean_rows = sum(rows * count for rows, _, count in measured) / weight
         mean_s = sum(seconds * count for _, seconds, count in measured) / weight
@@ -150,7 +156,9 @@ class Sharing:
             return 1
         if not self.times.are_known(shape_key, range(2 * fewest, self._max_rows + 1), FEWEST_LARGE, LARGE_AGAIN_CALLS):
             return len(sums)
-        estimates = self.times.estimate_s(shape_key, sums)
+        fixed_s, alone_s, *estimates = self.times.estimate_s(shape_key, [0, fewest, *sums])
+        if fixed_s > MOST_FIXED * alone_s:
+            return len(sums)
         rates = [rows / seconds for rows, seconds in zip(sums, estimates, strict=True)]
         enough = rates[-1] * (1 - TOLERANCE / in_flight**2.5)
         return next(count for count, rate in enumerate(rates, start=1) if rate >= enough)
