@@ -5,7 +5,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import product
 from pathlib import Path
@@ -93,16 +93,24 @@ def run(options: argparse.Namespace) -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     axes = (options.schedulers, options.steps, options.guidance, options.faces, options.face_size, options.changes)
     settings = [Setting(*each) for each in product(*axes)]
-    cases = {size: list(draw_cases(options.cases, options.seed, size)) for size in options.face_size}
+    console = Console()
     with LocalTriton(options.repository, ON_FREE_PORTS) as server:
         looker = Looker(server.grpc_url, options.repository)
+        cases = {size: _visible(draw_cases(options.cases, options.seed, size), looker) for size in options.face_size}
+        for size, found in cases.items():
+            if len(found) < options.cases:
+                console.print(f"faces of {size:.0%}: {options.cases - len(found)} poses show no face and are left out")
         _make(server.grpc_url, cases[settings[0].face_size][:_WARM_UP], settings[0])
         measured = [_measure(server, looker, cases[each.face_size], each, options.output) for each in settings]
         looker.close()
-    console = Console()
     console.print(_table(settings, measured))
     console.print(f"Contact sheets and scores are in {options.output}", highlight=False)
     return 0 if measured[0].summary.meets(Targets()) else 1
+
+
+def _visible(cases: Iterable[Case], looker: Looker) -> list[Case]:
+    """Return the cases whose pose picture shows a face: of the others the service says that it shows none."""
+    return [case for case in cases if looker(case.pose_picture).keypoints is not None]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from export.networks.identity_projector import IdentityProjector
 from export.networks.unet import UNet
 
 from ..pixels import tiles, to_pixels
-from .denoising_loss import Denoising, denoise
+from .denoising_loss import Attempt, Denoising, denoise
 from .examples import Examples
 from .latent_recognizer import LatentRecognizer, face_crops
 from .loop import Batch, Schedule, Stage
@@ -28,7 +28,7 @@ _WITHOUT_REGION = 0.3
 _IP_ADAPTER_SCALES, _IDENTITYNET_SCALES = (0.7, 1.6), (0.5, 1.1)
 """Training scales of the face attention, mostly above the documented 0.8: guidance amplifies the face."""
 _ABSENT = 0.08
-_LEAST_SNR = 0.3
+LEAST_SNR = 0.3
 _LIKENESS_WEIGHT = 0.25
 _SHOWN = 12
 
@@ -107,7 +107,7 @@ class IdentityStage(Stage):
 
     def __init__(self, parts: Parts, examples: Examples, recognizer: LatentRecognizer, schedule: Schedule) -> None:
         self.parts, self.schedule, self._examples, self._recognizer = parts, schedule, examples, recognizer
-        self._denoising = Denoising(parts.vae.device, _LEAST_SNR)
+        self._denoising = Denoising(parts.vae.device, LEAST_SNR)
         self._trained = nn.ModuleDict(
             {"projector": parts.projector, "face_attention": parts.face_attention, "identitynet": parts.identitynet}
         )
@@ -124,16 +124,22 @@ class IdentityStage(Stage):
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return the denoising loss, weighted towards the face, and the distance from the wanted person."""
-        latents = batch["latents"].float() * self.parts.vae.config.scaling_factor
-        inside = F.avg_pool2d(batch["box"].float(), VAE_FACTOR)
-        step = Step(self.parts, batch)
-        attempt = self._denoising.attempt(step, latents)
+        attempt = self._attempt(batch)
         unlike = 1 - self._recognizer.likeness(attempt.clean, batch["crop"], batch["face"])
         asked = attempt.signal * batch["with_face"] * (batch["ip_adapter"] + batch["identitynet"])[:, 0].clamp(max=1)
         return {
-            "noise": attempt.loss(1 + (self.face_weight - 1) * inside),
+            "noise": self._towards_face(attempt, batch),
             "unlike": _LIKENESS_WEIGHT * (asked * unlike).sum() / asked.sum().clamp(min=1),
         }
+
+    def _attempt(self, batch: Batch) -> Attempt:
+        latents = batch["latents"].float() * self.parts.vae.config.scaling_factor
+        return self._denoising.attempt(Step(self.parts, batch), latents)
+
+    def _towards_face(self, attempt: Attempt, batch: Batch) -> torch.Tensor:
+        """Return the denoising loss, in which the face's cells weigh more."""
+        inside = F.avg_pool2d(batch["box"].float(), VAE_FACTOR)
+        return attempt.loss(1 + (self.face_weight - 1) * inside)
 
     def sheet(self) -> np.ndarray:
         """Return the pose pictures above the generated ones for the same prompt and face."""

@@ -14,12 +14,13 @@ from tqdm import tqdm
 from ..world import Background, Identity, Person, Pose, Scene, prompt_of, render
 
 SIZES_PX = ((128, 128), (128, 128), (192, 128), (128, 128), (128, 128), (128, 192), (128, 128))
-"""(height, width) of the pictures of successive parts: the sizes that a checkpoint of 128 pixels makes."""
+"""The sizes that a checkpoint of 128 pixels makes."""
 HELD_BACK_SEED = 0xC0FFEE
 """Seed of the evaluation's people, poses and prompts; training never draws from it."""
 _SUPERSAMPLING = 2
 _SQUEEZED = 0.5
 _PROMPTS = 2
+_FAR_HEADS = (0.06, 0.26)
 
 Arrays = dict[str, np.ndarray]
 
@@ -35,6 +36,10 @@ class TrainingPictures:
     each: int = 8
     for_detector: int = 6000
     """Pictures of the face detector, which are not stored."""
+    sizes_px: tuple[tuple[int, int], ...] = SIZES_PX
+    """(height, width) of the pictures of successive parts."""
+    small: float = 0.0
+    """Share of the pictures in which the person stands far away."""
 
     def path(self, part: int) -> Path:
         """Return a part's path."""
@@ -62,8 +67,8 @@ def load(pictures: TrainingPictures, part: int, *names: str) -> Arrays:
 
     ``image`` and ``twin`` (N, H, W, 3) uint8 RGB: a person, and somebody else in the same pose elsewhere;
     ``depth`` (N, H, W) uint8, the picture's truth, near is bright; ``keypoints`` (N, 5, 2) and ``box`` (N, 4) float32
-    pixels; ``person`` (N,) int64; ``plain`` (N,) bool: a flawless photo; ``bent`` (N,) bool: its anatomy is bad, so
-    that keypoints and depth don't hold; ``prompt`` (N, 2) str.
+    pixels; ``person`` (N,) int64; ``plain`` (N,) bool: a flawless photo of somebody near; ``bent`` (N,) bool: its
+    anatomy is bad, so that keypoints and depth don't hold; ``prompt`` (N, 2) str.
     """
     with np.load(pictures.path(part)) as arrays:
         return {name: arrays[name] for name in names}
@@ -96,19 +101,23 @@ def _write_arrays(path: Path, arrays: Arrays) -> None:
 def _draw_part(pictures: TrainingPictures, part: int) -> None:
     cv2.setNumThreads(1)
     rng = np.random.default_rng([pictures.seed, part])
-    size_px = SIZES_PX[part % len(SIZES_PX)]
+    size_px = pictures.sizes_px[part % len(pictures.sizes_px)]
     drawn = []
     for person in range(pictures.people):
         identity = Identity.random(rng)
         drawn += [
-            _draw(rng, identity, size_px) | {"person": part * pictures.people + person} for _ in range(pictures.each)
+            _draw(rng, identity, size_px, pictures.small) | {"person": part * pictures.people + person}
+            for _ in range(pictures.each)
         ]
     _write_arrays(pictures.path(part), {name: np.stack([each[name] for each in drawn]) for name in drawn[0]})
 
 
-def _draw(rng: np.random.Generator, identity: Identity, size_px: tuple[int, int]) -> dict[str, np.ndarray]:
+def _draw(
+    rng: np.random.Generator, identity: Identity, size_px: tuple[int, int], small: float
+) -> dict[str, np.ndarray]:
     scene = Scene.random(rng)
-    person = replace(scene.people[0], identity=identity, pose=random_pose(rng))
+    is_small = rng.random() < small if small else False  # without small ones a seed draws what it drew before
+    person = replace(scene.people[0], identity=identity, pose=far_pose(rng) if is_small else random_pose(rng))
     scene = replace(scene, people=(person,))
     twin = Scene((replace(Person.random(rng), pose=person.pose),), Background.random(rng))
     height, width = (_SUPERSAMPLING * side for side in size_px)
@@ -121,7 +130,7 @@ def _draw(rng: np.random.Generator, identity: Identity, size_px: tuple[int, int]
         "depth": (_shrink(drawn.depth, size_px) * 255).astype(np.uint8),
         "keypoints": (drawn.keypoints[0] * scale).astype(np.float32),
         "box": (drawn.face_boxes[0] * np.tile(scale, 2)).astype(np.float32),
-        "plain": np.array(scene.style == "photo" and scene.flaw is None),
+        "plain": np.array(scene.style == "photo" and scene.flaw is None and not is_small),
         "bent": np.array(scene.flaw == "bad anatomy"),
         "prompt": np.array([prompt_of(scene, rng) for _ in range(_PROMPTS)]),
     }
@@ -134,6 +143,12 @@ def random_pose(rng: np.random.Generator) -> Pose:
         return pose
     place = {"centre_x": rng.uniform(0.28, 0.72), "centre_y": rng.uniform(0.3, 0.52)}
     return replace(pose, **place, head_size=rng.uniform(0.26, 0.66))
+
+
+def far_pose(rng: np.random.Generator) -> Pose:
+    """Draw the pose of somebody who is seen whole: the head is 6 to 26 % of the picture's height."""
+    place = {"centre_x": rng.uniform(0.25, 0.75), "centre_y": rng.uniform(0.25, 0.5)}
+    return replace(Pose.random(rng), **place, head_size=float(np.exp(rng.uniform(*np.log(_FAR_HEADS)))))
 
 
 def _shrink(image: np.ndarray, size_px: tuple[int, int]) -> np.ndarray:

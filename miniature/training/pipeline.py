@@ -29,6 +29,7 @@ from .latent_recognizer import LatentRecognizer, LatentRecognizerStage
 from .loop import Schedule, Workplace, train
 from .pictures import TrainingPictures, draw_all
 from .recognizer import RecognizerStage
+from .small_faces import SmallFacesStage, with_small_faces
 from .text_to_image import TextEncoders, TextToImage
 from .vae import VaeStage, scaling_factor
 
@@ -47,6 +48,7 @@ class TrainingSchedule:
     latent_recognizer: Schedule
     identity: Schedule
     depth_control: Schedule
+    small_faces: Schedule
     decoder: Schedule
 
     def shortened(self, share: float) -> "TrainingSchedule":
@@ -57,6 +59,7 @@ class TrainingSchedule:
         )
 
 
+SMALL_FACES = Schedule(4000, 16, 5e-4)
 FULL = TrainingSchedule(
     detector=Schedule(4500, 6, 4e-3, 1e-4),
     vae=Schedule(8500, 40, 2e-3, 0.0),
@@ -66,6 +69,7 @@ FULL = TrainingSchedule(
     latent_recognizer=Schedule(2000, 160, 2e-3),
     identity=Schedule(4000, 64, 2e-3),
     depth_control=Schedule(1800, 64, 2e-3),
+    small_faces=SMALL_FACES,
     decoder=Schedule(5000, 40, 5e-4, 0.0),
 )
 """About six hours on two cores."""
@@ -158,7 +162,17 @@ def _train_control(
     train(LatentRecognizerStage(recognizer, factor, examples, training.latent_recognizer), place)
     train(IdentityStage(parts, examples, recognizer, training.identity), place)
     train(DepthControlStage(parts, examples, recognizer, training.depth_control), place)
+    train_small_faces(parts, pictures, annotators, training.small_faces, place)
     return parts
+
+
+def train_small_faces(
+    parts: Parts, pictures: TrainingPictures, annotators: Annotators, schedule: Schedule, place: Workplace
+) -> None:
+    """Draw people who are seen whole, and train ``parts`` with them."""
+    further = with_small_faces(pictures)
+    draw_all(further)
+    train(SmallFacesStage(parts, with_conditions(further, annotators), schedule), place)
 
 
 def _control(unet: UNet2DConditionModel, config: CheckpointConfig) -> ControlNetModel:

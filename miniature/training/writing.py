@@ -20,16 +20,21 @@ from .pipeline import Trained
 def write_trained(folder: Path, trained: Trained) -> None:
     """Write the checkpoint; ``folder`` appears when it is complete. The face models stay fp32, as ONNX files are."""
     with appearing_at(folder) as draft:
-        _write_instantid(draft / "instantid", trained.parts)
-        _write_base(draft / "base", trained.parts)
+        write_parts(draft, trained.parts)
         write_tokenizers(draft / "base", trained.config)
-        trained.parts.depth.controlnet.half().cpu().save_pretrained(draft / "controlnet-depth")
         trained.depth.half().cpu().save_pretrained(draft / "depth")
         build_processor(trained.config.depth).save_pretrained(draft / "depth")
         (draft / "antelopev2").mkdir()
         export_detector(trained.detector.cpu(), draft / "antelopev2" / "scrfd_10g_bnkps.onnx")
         write_recognizer(draft / "antelopev2" / "glintr100.onnx", trained.recognizer.cpu())
         write_demo_pictures(draft / "pictures")
+
+
+def write_parts(folder: Path, parts: Parts) -> None:
+    """Write the networks of a step, text encoders and VAE into the checkpoint ``folder``; they are fp16 afterwards."""
+    _write_instantid(folder / "instantid", parts)
+    _write_base(folder / "base", parts)
+    parts.depth.controlnet.half().cpu().save_pretrained(folder / "controlnet-depth")
 
 
 def _write_base(folder: Path, parts: Parts) -> None:

@@ -1,16 +1,24 @@
 """The whole training, a few steps of it: what is written is what was trained, and what is exported."""
 
+import shutil
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
+from safetensors.torch import load_file
 from transformers import CLIPTokenizer
 
 from export.checkpoint import Checkpoint
 from export.engines import ROW_OF
 from export.facts import read_facts
+from export.few_steps import RECIPES, find_weights
+from export.networks.lora import fuse_loras
 from export.precision import Precision
 from miniature.architecture import CheckpointConfig, DepthConfig, UNetConfig, VaeConfig
+from miniature.few_steps import distil
+from miniature.small_faces import train_further
 from miniature.training.identity import Step
 from miniature.training.loop import Schedule, Workplace
 from miniature.training.pictures import TrainingPictures
@@ -90,6 +98,7 @@ def test_every_stage_leaves_weights_and_a_curve(made, tmp_path_factory):
         "text_to_image",
         "identity",
         "depth_control",
+        "small_faces",
         "decoder",
     }
 
@@ -125,6 +134,39 @@ def test_the_exported_engines_predict_the_noise_that_training_predicted(made):
     face = (tokens, BATCH["ip_adapter"], BATCH["region"])
     predicted = engines["unet"](noisy, timestep, text, *face, *shared, *controls, *depths)
     torch.testing.assert_close(predicted, noise, rtol=0.02, atol=0.02)
+
+
+def again(folder, parts=2):
+    """What a further training of the checkpoint is given beside it."""
+    pictures = TrainingPictures(folder, seed=1, parts=parts, people=2, each=3)
+    return CONFIG, pictures, BRIEF, Workplace(folder, 1, torch.device("cpu"))
+
+
+def test_a_written_checkpoint_is_trained_further(made, tmp_path):
+    source, further = made[0].base.parent, tmp_path / "further"
+    train_further(source, further, *again(tmp_path))
+    files = {path.relative_to(source): path for path in source.rglob("*") if path.is_file()}
+    assert {path.relative_to(further) for path in further.rglob("*") if path.is_file()} == set(files)
+    moved = {name for name, path in files.items() if path.read_bytes() != (further / name).read_bytes()}
+    weights = "diffusion_pytorch_model.safetensors"
+    step = {Path("base/unet"), Path("instantid/ControlNetModel"), Path("controlnet-depth")}
+    assert moved == {Path("instantid/ip-adapter.bin"), *(folder / weights for folder in step)}
+    before, after = (load_file(folder / "base/unet" / weights) for folder in (source, further))
+    assert max((after[name].float() - before[name].float()).abs().max() for name in before) < 0.1
+
+
+def test_a_lora_for_few_steps_is_distilled_and_fused(made, tmp_path):
+    source = tmp_path / "checkpoint"
+    shutil.copytree(made[0].base.parent, source)
+    distil(source, *again(tmp_path / "work"))
+    unet = UNet2DConditionModel.from_pretrained(source / "base/unet")
+    lora = find_weights(RECIPES["lcm"], None, source).lora
+    assert lora is not None
+    fuse_loras(unet, "unet", replace(Checkpoint.at(source), loras=(lora,)))
+    before = load_file(source / "base/unet/diffusion_pytorch_model.safetensors")
+    moved = [name for name, value in unet.state_dict().items() if not torch.equal(value, before[name].float())]
+    for layer in ("attn1.to_out.0", "attn2.to_q", "ff.net.2", "proj_in", "conv1", "time_emb_proj"):
+        assert any(name.endswith(f"{layer}.weight") for name in moved), layer
 
 
 def test_one_tokenization_serves_both_encoders(made):

@@ -54,7 +54,21 @@ def test_the_twin_is_somebody_else(training_pictures):
 def test_the_twin_has_the_pose_of_the_picture(training_pictures, monkeypatch):
     drawn = []
     monkeypatch.setattr(pictures, "render", lambda scene, *size_px: drawn.append(scene) or render(scene, *size_px))
-    pictures._draw(np.random.default_rng(0), Identity.random(np.random.default_rng(1)), (64, 64))
+    pictures._draw(np.random.default_rng(0), Identity.random(np.random.default_rng(1)), (64, 64), 0.0)
     image, twin = (scene.people[0] for scene in drawn)
     assert image.pose == twin.pose
     assert image.identity != twin.identity
+
+
+def test_a_share_of_the_people_stands_far_away(tmp_path):
+    sizes = ((96, 96), (96, 64))
+    drawn = TrainingPictures(tmp_path, seed=5, parts=2, people=8, each=4, sizes_px=sizes, small=0.5)
+    draw_all(drawn)
+    parts = list(load_all(drawn, *NAMES))
+    assert [part["image"].shape[1:3] for part in parts] == [*sizes]
+    heights = np.concatenate([part["box"][:, 3] - part["box"][:, 1] for part in parts]) / 96
+    is_small = heights < 0.2
+    assert 0.3 < is_small.mean() < 0.7
+    assert heights.min() < 0.1
+    # A face of few pixels does not say who somebody is.
+    assert not np.concatenate([part["plain"] for part in parts])[is_small].any()
