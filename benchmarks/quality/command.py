@@ -19,7 +19,7 @@ from rich.table import Table
 from deploy.local.server import ON_FREE_PORTS, LocalTriton
 
 from .cases import Case, draw_cases
-from .evaluate import Looker, look
+from .evaluate import Looker, See, look
 from .generate import make_pictures, request_of
 from .scores import OTHERS, Score, Summary, Targets
 from .sheet import contact_sheet
@@ -108,9 +108,9 @@ def run(options: argparse.Namespace) -> int:
     return 0 if measured[0].summary.meets(Targets()) else 1
 
 
-def _visible(cases: Iterable[Case], looker: Looker) -> list[Case]:
+def _visible(cases: Iterable[Case], see: See) -> list[Case]:
     """Return the cases whose pose picture shows a face: of the others the service says that it shows none."""
-    return [case for case in cases if looker(case.pose_picture).keypoints is not None]
+    return [case for case in cases if see(case.pose_picture).keypoints is not None]
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,23 @@ def test_a_sheet_shows_every_case():
     assert (sheet < 250).any(axis=(1, 2)).sum() > 2 * 128
 
 
+def test_a_pose_without_a_face_is_left_out():
+    hidden = CASES[1].pose_picture
+
+    def see(image):
+        return Sight(None, None, None, RAMP) if np.array_equal(image, hidden) else sight()
+
+    assert command._visible(CASES[:3], see) == [CASES[0], CASES[2]]
+
+
+def test_smaller_faces_change_nothing_else():
+    (usual,), (small,) = draw_cases(1), draw_cases(1, face_size=0.25)
+    (person,) = small.pose.people
+    assert person.pose.head_size == pytest.approx(0.25 * usual.pose.people[0].pose.head_size)
+    restored = replace(person, pose=replace(person.pose, head_size=usual.pose.people[0].pose.head_size))
+    assert replace(small, pose=replace(small.pose, people=(restored,))) == usual
+
+
 def test_what_cannot_be_served_is_said_in_one_sentence(tmp_path, monkeypatch, capsys):
     asked = ["quality", "--repository", str(tmp_path / "none"), "--output", str(tmp_path), "--cases", "20"]
     monkeypatch.setattr(sys, "argv", ["benchmarks", *asked])
