@@ -18,6 +18,7 @@ from typing import IO, Any
 import psutil
 
 from . import log, preflight, runtime, wheel
+from .configs import are_complete
 from .errors import StartFailed
 from .plain_paths import PlainPaths
 
@@ -199,6 +200,8 @@ class LocalTriton:
         yield f"--exit-timeout-secs={_DRAIN_S}"
         yield f"--backend-config=python,shm-region-prefix-name={prefix}"
         yield f"--model-load-thread-count={_LOAD_THREADS}"
+        if are_complete(self.repository):
+            yield "--disable-auto-complete-config"
         yield from options.more_arguments
 
     def _wait_until_ready(self) -> None:

@@ -244,6 +244,20 @@ def test_a_model_that_does_not_load_is_named_with_its_reason(tmp_path: Path) -> 
         pass
 
 
+@pytest.mark.parametrize(("policy_only", "times"), [(False, 1), (True, 2)])
+def test_a_process_is_started_once_where_no_configuration_has_to_be_completed(
+    policy_only: bool, times: int, tmp_path: Path
+) -> None:
+    repository, started = tmp_path / "repository", tmp_path / "started"
+    toy_repository.make_lone(repository)
+    if policy_only:
+        toy_repository.engine(repository, "types", toy_repository.types(), "max_batch_size: 0")
+    code = repository / "reader" / "1" / "model.py"
+    code.write_text(f"print('here', file=open({str(started)!r}, 'a'))\n{code.read_text()}")
+    with LocalTriton(repository, ON_FREE_PORTS):
+        assert started.read_text() == times * "here\n"
+
+
 def test_serve_runs_until_it_is_terminated(lone_toy: Path) -> None:
     command = [sys.executable, "-m", "deploy.local", "serve", str(lone_toy)]
     command += ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]

@@ -72,7 +72,7 @@ def make(folder: Path) -> Path:
     engine(folder, "adder", _adder(), "max_batch_size: 8\n" + _BATCHER)
     engine(folder, "table", _table(), "max_batch_size: 4\n" + _BATCHER)
     engine(folder, "scaler", _scaler(), "max_batch_size: 8")
-    engine(folder, "types", _types(), "max_batch_size: 0")
+    engine(folder, "types", types(), "max_batch_size: 0")
     model(folder, "sum_then_scale", _ENSEMBLE_CONFIG)
     return make_lone(folder)
 
@@ -132,7 +132,7 @@ def _table() -> onnx.ModelProto:
     return _network([node], inputs, outputs, [values])
 
 
-def _types() -> onnx.ModelProto:
+def types() -> onnx.ModelProto:
     """Passes each of its tensors through; the first dimension is fixed, so it does not batch."""
     kinds = {
         "half": TensorProto.FLOAT16,
