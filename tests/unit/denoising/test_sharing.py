@@ -40,7 +40,7 @@ def test_at_80_percent_load_the_mean_is_shorter_and_the_slowest_wait_no_longer(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("row_share", "mean_ratio"), [(0.9, 0.93), (0.74, 1.02)])
+@pytest.mark.parametrize(("row_share", "mean_ratio"), [(0.9, 0.97), (0.74, 1.02)])
 def test_uneven_times_do_not_mislead(row_share: float, mean_ratio: float) -> None:
     server = Server(row_share, outside_s=8.0)  # a busy processor: the miniature's on two cores
     before = latencies(server, EqualShares(), 0.8, noise=0.25)

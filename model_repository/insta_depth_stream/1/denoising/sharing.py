@@ -16,7 +16,7 @@ AGEING = 0.1
 """A request can be overtaken by those that arrive before the server has done 1 / AGEING times its own work."""
 TOLERANCE = 1.5
 """Share of the largest call's rows per second that a smaller one may lose, times the number in flight to the 2.5th."""
-MOST_FIXED = 0.2
+MOST_FIXED = 0.12
 """Where more than this share of a step of one request is the same for any rows, all share: who goes first then gains
 less than the mistakes cost that times of a busy server lead to."""
 SAMPLES = 64
