@@ -43,8 +43,8 @@ def _waits(found: Found) -> str:
     short, long = found("load")
     return (
         f"{long['mean_ratio']:.2f} with steps of 200 ms (p95 × {long['p95_ratio']:.2f}), "
-        f"{short['mean_ratio']:.2f} with the miniature's shorter ones (p95 × {short['p95_ratio']:.2f}), "
-        "a third of each the same for any rows (target ≤ 0.65)"
+        f"{short['mean_ratio']:.2f} with the miniature's shorter ones (p95 × {short['p95_ratio']:.2f}) "
+        "(target ≤ 0.65)"
     )
 
 
