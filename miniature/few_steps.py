@@ -5,14 +5,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from peft import get_peft_model_state_dict
 
 from export.checkpoint import Checkpoint
-from export.command_line import run_command
 from export.fetching.published import FEW_STEPS
 
+from . import training_command
 from .architecture import CheckpointConfig
 from .trained import load_annotators, load_parts, load_unet
 from .training.examples import with_conditions
@@ -29,21 +28,14 @@ def main() -> int:
     """Write the LoRA into the checkpoint, where ``export fetch`` puts the published one."""
     parser = argparse.ArgumentParser(prog="python -m miniature.few_steps", description=__doc__)
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
-    parser.add_argument("--work", type=Path, default=Path("build/few-steps"), help="what is not finished (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
-    parser.add_argument("--steps", type=int, default=SCHEDULE.steps, help="of the training (%(default)s)")
-    parser.add_argument("--parts", type=int, default=_PARTS, help="of 1,000 pictures each (%(default)s)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
-    options = parser.parse_args()
-    return run_command("miniature.few_steps", lambda: _write(options))
+    training_command.add_further_arguments(parser, "build/few-steps", SCHEDULE, _PARTS)
+    options = training_command.parse(parser, "checkpoint", "seed", "steps", "parts")
+    return training_command.run("miniature.few_steps", lambda: _train(options))
 
 
-def _write(options: argparse.Namespace) -> int:
-    place = Workplace(options.work, options.seed, torch.device(options.device))
-    pictures = TrainingPictures(options.work, options.seed, parts=options.parts)
-    schedule = replace(SCHEDULE, steps=options.steps)
-    distil(options.checkpoint, CheckpointConfig(), pictures, schedule, place)
-    return 0
+def _train(options: argparse.Namespace) -> None:
+    place, pictures = training_command.place_and_pictures(options)
+    distil(options.checkpoint, CheckpointConfig(), pictures, replace(SCHEDULE, steps=options.steps), place)
 
 
 def distil(

@@ -6,11 +6,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from export.checkpoint import Checkpoint
-from export.command_line import run_command
 
+from . import training_command
 from .architecture import CheckpointConfig
 from .checkpoint import appearing_at
 from .trained import load_annotators, load_parts, load_unet
@@ -27,21 +25,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m miniature.small_faces", description=__doc__)
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     parser.add_argument("folder", type=Path, metavar="DIR")
-    parser.add_argument("--work", type=Path, default=Path("build/further"), help="what is not finished (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
-    parser.add_argument("--steps", type=int, default=SMALL_FACES.steps, help="of the training (%(default)s)")
-    parser.add_argument("--parts", type=int, default=_PARTS, help="of 1,000 pictures each (%(default)s)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
-    options = parser.parse_args()
-    return run_command("miniature.small_faces", lambda: _write(options))
+    training_command.add_further_arguments(parser, "build/further", SMALL_FACES, _PARTS)
+    options = training_command.parse(parser, "checkpoint", "seed", "steps", "parts")
+    return training_command.run("miniature.small_faces", lambda: _train(options))
 
 
-def _write(options: argparse.Namespace) -> int:
-    place = Workplace(options.work, options.seed, torch.device(options.device))
-    pictures = TrainingPictures(options.work, options.seed, parts=options.parts)
-    schedule = replace(SMALL_FACES, steps=options.steps)
-    train_further(options.checkpoint, options.folder, CheckpointConfig(), pictures, schedule, place)
-    return 0
+def _train(options: argparse.Namespace) -> None:
+    place, pictures = training_command.place_and_pictures(options)
+    train_further(
+        options.checkpoint,
+        options.folder,
+        CheckpointConfig(),
+        pictures,
+        replace(SMALL_FACES, steps=options.steps),
+        place,
+    )
 
 
 def train_further(
@@ -56,7 +54,6 @@ def train_further(
     checkpoint = Checkpoint.at(source)
     parts = load_parts(checkpoint, load_unet(checkpoint), place.device)
     annotators = load_annotators(checkpoint, config, parts, place.device)
-    place.folder.mkdir(parents=True, exist_ok=True)
     train_small_faces(parts, pictures, annotators, schedule, place)
     with appearing_at(folder) as draft:
         shutil.copytree(source, draft, dirs_exist_ok=True)

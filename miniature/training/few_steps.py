@@ -8,7 +8,6 @@ from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from ..diffusion import sdxl_scheduler
-from ..pixels import tiles, to_pixels
 from .depth_control import DepthControlStage
 from .examples import Examples
 from .identity import Parts, Step
@@ -24,7 +23,7 @@ _LAYERS = [
 ]
 """The layers that the published LCM-LoRA has matrices for."""
 _HUBER = 1e-3
-_SHOWN, _SHOWN_STEPS = 12, 4
+_SHOWN_STEPS = 4
 
 
 def add_lora(unet: UNet2DConditionModel) -> nn.ModuleDict:
@@ -92,15 +91,8 @@ class FewStepsStage(DepthControlStage):
 
     def sheet(self) -> np.ndarray:
         """Return the pose pictures above those made in four steps."""
-        batch = self.batch(np.random.default_rng(7))
-        batch = {name: value[:_SHOWN].to(self.parts.vae.device) for name, value in batch.items()}
-        ones = torch.ones_like(batch["with_text"])
-        scales = {"ip_adapter": 0.8, "identitynet": 0.8, "depth_scale": 0.5}
-        shown = batch | {name: scale * ones[:, None] for name, scale in scales.items()}
-        step = Step(self.parts, shown | {"with_text": ones, "with_face": ones})
-        vae, latents = self.parts.vae, self._made(step, batch["latents"].shape)
-        truth = vae.decode(batch["latents"].float()).sample
-        return tiles(to_pixels(torch.cat([truth, vae.decode(latents / vae.config.scaling_factor).sample])), len(truth))
+        shown = self._shown()
+        return self._above(shown, self._made(Step(self.parts, shown), shown["latents"].shape))
 
     def _made(self, step: Step, shape: torch.Size) -> torch.Tensor:
         scheduler: LCMScheduler = LCMScheduler.from_config(sdxl_scheduler().config)

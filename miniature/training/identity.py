@@ -143,18 +143,26 @@ class IdentityStage(Stage):
 
     def sheet(self) -> np.ndarray:
         """Return the pose pictures above the generated ones for the same prompt and face."""
+        shown = self._shown()
+        nothing = torch.zeros_like(shown["with_text"])
+        negative = shown | {"with_text": nothing, "with_face": nothing}
+        both = {name: torch.cat([negative[name], shown[name]]) for name in shown}
+        noise = torch.randn(shown["latents"].shape, generator=torch.Generator().manual_seed(0))
+        return self._above(shown, denoise(Step(self.parts, both), noise.to(nothing.device)))
+
+    def _shown(self) -> Batch:
+        """Return what a sheet shows, at the documented scales, with all text and faces."""
         batch = self.batch(np.random.default_rng(7))
         batch = {name: value[:_SHOWN].to(self.parts.vae.device) for name, value in batch.items()}
         ones = torch.ones_like(batch["with_text"])
         scales = {"ip_adapter": 0.8, "identitynet": 0.8, "depth_scale": 0.5}
-        positive = batch | {name: scale * ones[:, None] for name, scale in scales.items()}
-        positive |= {"with_text": ones, "with_face": ones}
-        negative = positive | {"with_text": 0 * ones, "with_face": 0 * ones}
-        both = {name: torch.cat([negative[name], positive[name]]) for name in positive}
-        noise = torch.randn(batch["latents"].shape, generator=torch.Generator().manual_seed(0))
-        latents = denoise(Step(self.parts, both), noise.to(ones.device))
+        scaled = {name: scale * ones[:, None] for name, scale in scales.items()}
+        return batch | scaled | {"with_text": ones, "with_face": ones}
+
+    def _above(self, shown: Batch, latents: torch.Tensor) -> np.ndarray:
+        """Return the pose pictures of ``shown`` above those of ``latents`` (B, 4, h, w), scaled."""
         vae = self.parts.vae
-        truth = vae.decode(batch["latents"].float()).sample
+        truth = vae.decode(shown["latents"].float()).sample
         return tiles(to_pixels(torch.cat([truth, vae.decode(latents / vae.config.scaling_factor).sample])), len(truth))
 
     def _depth(self, examples: Arrays, rng: np.random.Generator) -> Batch:

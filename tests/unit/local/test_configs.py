@@ -5,8 +5,6 @@ import pytest
 from deploy.local.configs import are_complete
 from tests.triton import toy_repository
 
-ROOT = Path(__file__).parents[3]
-
 
 def test_a_python_model_s_configuration_is_complete_and_an_engine_s_policy_is_not(tmp_path: Path) -> None:
     toy_repository.make_lone(tmp_path)

@@ -136,9 +136,9 @@ def test_the_exported_engines_predict_the_noise_that_training_predicted(made):
     torch.testing.assert_close(predicted, noise, rtol=0.02, atol=0.02)
 
 
-def again(folder, parts=2):
+def again(folder):
     """What a further training of the checkpoint is given beside it."""
-    pictures = TrainingPictures(folder, seed=1, parts=parts, people=2, each=3)
+    pictures = TrainingPictures(folder, seed=1, parts=2, people=2, each=3)
     return CONFIG, pictures, BRIEF, Workplace(folder, 1, torch.device("cpu"))
 
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from miniature import __main__ as command
+from miniature import few_steps, small_faces
 
 
 def call(monkeypatch, *arguments):
@@ -61,3 +62,29 @@ def test_an_interruption_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(command, "_train", interrupt)
     assert call(monkeypatch, tmp_path / "made", "--work", tmp_path / "work") == 130
     assert "goes on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("asked", [few_steps, small_faces])
+def test_further_training_is_checked_as_the_whole_is(asked, tmp_path, monkeypatch, capsys):
+    def refusal(*arguments):
+        folder = [tmp_path / "made"] if asked is small_faces else []
+        monkeypatch.setattr(sys, "argv", ["further", *map(str, [tmp_path / "from", *folder, *arguments])])
+        with pytest.raises(SystemExit, match="2"):
+            asked.main()
+        return capsys.readouterr().err
+
+    work = tmp_path / "work"
+    assert "--seed" in refusal("--seed", 0xC0FFEE, "--work", work)
+    assert "banana" in refusal("--device=banana", "--work", work)
+    work.mkdir()
+    (work / "run.json").write_text('{"steps": 1}')
+    assert "'steps': 1" in refusal("--work", work)
+
+
+def test_further_training_keeps_a_folder_that_exists(tmp_path, monkeypatch, capsys):
+    (tmp_path / "letter.txt").write_text("dear")
+    monkeypatch.setattr(sys, "argv", ["further", "from", str(tmp_path), "--work", str(tmp_path / "work")])
+    with pytest.raises(SystemExit, match="2"):
+        small_faces.main()
+    assert "exists already" in capsys.readouterr().err
+    assert (tmp_path / "letter.txt").read_text() == "dear"
