@@ -349,6 +349,7 @@ def test_every_attribute_has_a_field_with_its_default_and_what_is_changed_is_sen
     visitor.page.locator("#enhance_face_region").uncheck()
     visitor.page.locator("#pose_without_face").select_option("depth_only")
     visitor.page.locator("#guidance_end").fill("0.5")
+    visitor.page.locator("#refine_face").check()
     count = len(service.pictures)
     visitor.generate()
     assert wait_until(lambda: len(service.pictures) > count, timeout_s=20)
@@ -358,6 +359,7 @@ def test_every_attribute_has_a_field_with_its_default_and_what_is_changed_is_sen
         "enhance_face_region": False,
         "pose_without_face": "depth_only",
         "guidance_end": 0.5,
+        "refine_face": "auto",
     }
 
 

@@ -20,7 +20,7 @@ const LABELS = {
   output_format: ["File format"],
   output_quality: ["File quality"],
   speed: ["Speed"],
-  refine_face: ["Second pass over a small face", "Keeps the person where the face has few pixels; its steps cost, too."],
+  refine_face: ["A second pass over a small face", "Keeps the person where the face has few pixels; its steps cost, too."],
   refine_strength: ["Strength of the second pass"],
 };
 const OWN = "the server's own";
@@ -48,8 +48,9 @@ export function buildFields(offer, basics, extensions) {
 
 function fieldOf(name, about, offer) {
   if (name === "scheduler") return choice(name, offer.schedulers, `${OWN} (${offer.default_scheduler ?? "?"})`);
+  if (name === "refine_face") return flag(name, false, "auto");
   if (about.enum) return choice(name, about.enum, about.default ?? OWN);
-  if (about.type === "boolean") return flag(name, about);
+  if (about.type === "boolean") return flag(name, about.default ?? false);
   return number(name, about);
 }
 
@@ -59,15 +60,13 @@ function choice(name, names, own) {
   return [labelled(name, select), () => select.value || undefined];
 }
 
-function flag(name, about) {
-  const box = element("input", { id: name, type: "checkbox" });
-  box.checked = about.default ?? false;
-  const initial = box.checked;
-  const label = element("label", { htmlFor: name });
-  const field = element("div", { className: "field" });
-  label.append(box, labelOf(name));
-  field.append(label);
-  return [field, () => (box.checked === initial ? undefined : box.checked)];
+/** A checkbox; ticked, it sends `value`, or true or false where there is none. */
+function flag(name, initial, value) {
+  const box = element("input", { id: name, type: "checkbox", checked: initial });
+  const text = element("label", { htmlFor: name });
+  text.append(box, labelOf(name));
+  const read = () => (box.checked === initial ? undefined : value ?? box.checked);
+  return [hinted(name, text), read];
 }
 
 function number(name, about) {
@@ -91,8 +90,13 @@ function number(name, about) {
 }
 
 function labelled(name, content) {
+  return hinted(name, element("label", { htmlFor: name, textContent: labelOf(name) }), content);
+}
+
+/** A field of these parts, and the attribute's hint below them. */
+function hinted(name, ...parts) {
   const field = element("div", { className: "field" });
-  field.append(element("label", { htmlFor: name, textContent: labelOf(name) }), content);
+  field.append(...parts);
   const hint = LABELS[name]?.[1];
   if (hint) {
     field.append(element("p", { className: "hint", id: `${name}_hint`, textContent: hint }));
