@@ -54,7 +54,7 @@ def train_further(
     checkpoint = Checkpoint.at(source)
     parts = load_parts(checkpoint, load_unet(checkpoint), place.device)
     annotators = load_annotators(checkpoint, config, parts, place.device)
-    train_small_faces(parts, pictures, annotators, schedule, place)
+    train_small_faces(parts, config, pictures, annotators, schedule, place)
     with appearing_at(folder) as draft:
         shutil.copytree(source, draft, dirs_exist_ok=True)
         write_parts(draft, parts)

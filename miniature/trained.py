@@ -1,11 +1,12 @@
 """Loads a written checkpoint for further training."""
 
+from functools import partial
 from pathlib import Path
 
-import onnx
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
-from onnx import numpy_helper
+from insightface.model_zoo.arcface_onnx import ArcFaceONNX
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from export.checkpoint import Checkpoint, load_ip_adapter
@@ -16,7 +17,6 @@ from export.networks.identity_projector import IdentityProjector
 from export.networks.loading import load_diffusers, load_transformers
 
 from .architecture import CheckpointConfig
-from .recognizer import Recognizer
 from .training.examples import Annotators
 from .training.identity import Parts
 from .training.text_to_image import TextEncoders
@@ -57,11 +57,12 @@ def load_parts(checkpoint: Checkpoint, unet: UNet2DConditionModel, device: torch
 
 def load_annotators(checkpoint: Checkpoint, config: CheckpointConfig, parts: Parts, device: torch.device) -> Annotators:
     """Return what annotates pictures: the checkpoint's own networks, which ``config`` describes, frozen."""
-    recognizer = Recognizer(config.recognizer_channels, config.face_embedding_size)
-    stored = onnx.load(checkpoint.face_recognizer).graph.initializer
-    weights = {each.name: torch.from_numpy(numpy_helper.to_array(each).copy()) for each in stored}
-    recognizer.load_state_dict({name: weights.get(name, value) for name, value in recognizer.state_dict().items()})
     depth = load_transformers(depth_model(checkpoint.depth), checkpoint.depth, torch.float32)
     tokenizer = CLIPTokenizer.from_pretrained(checkpoint.base / "tokenizer")
-    frozen = [network.to(device).eval().requires_grad_(False) for network in (depth, recognizer)]
-    return Annotators(parts.vae, tokenizer, frozen[0], config.depth, frozen[1])
+    depth.to(device).eval().requires_grad_(False)
+    recognizer = ArcFaceONNX(str(checkpoint.face_recognizer))
+    return Annotators(parts.vae, tokenizer, depth, config.depth, partial(_embed, recognizer))
+
+
+def _embed(recognizer: ArcFaceONNX, faces: np.ndarray) -> np.ndarray:
+    return recognizer.get_feat([face[..., ::-1] for face in faces])

@@ -1,5 +1,6 @@
 """The diffusion networks' training inputs: latents, tokens, keypoints, faces and depth, computed once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +10,9 @@ from transformers import CLIPTokenizer, PreTrainedModel
 
 from ..architecture import DepthConfig
 from ..pixels import to_model
-from ..recognizer import Recognizer
 from .depth import estimate
 from .pictures import Arrays, TrainingPictures, derived, load
-from .recognizer import cut_face, embed
+from .recognizer import cut_face
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Annotators:
     tokenizer: CLIPTokenizer
     depth: PreTrainedModel
     depth_config: DepthConfig
-    recognizer: Recognizer
+    embed: Callable[[np.ndarray], np.ndarray]
+    """Faces (N, 112, 112, 3) uint8 RGB → the recogniser's raw embeddings (N, size) float32."""
 
 
 class Examples:
@@ -78,7 +79,7 @@ def _conditions(pictures: TrainingPictures, part: int, annotators: Annotators) -
         for name, source in (("own_depth", "image"), ("twin_depth", "twin"))
     }
     others = _others(arrays["person"], arrays["plain"], np.random.default_rng([pictures.seed, part]))
-    face = embed(annotators.recognizer, faces).numpy()[others].astype(np.float16)
+    face = annotators.embed(faces)[others].astype(np.float16)
     return {"keypoints": arrays["keypoints"], "box": arrays["box"], "face": face, **depths}
 
 

@@ -1,6 +1,7 @@
 """Trains all networks in the real system's order: the base, identity, depth, and finally the decoder."""
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from math import ceil
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from .identity import IdentityStage, Parts
 from .latent_recognizer import LatentRecognizer, LatentRecognizerStage
 from .loop import Schedule, Workplace, train
 from .pictures import TrainingPictures, draw_all
-from .recognizer import RecognizerStage
+from .recognizer import RecognizerStage, embed
 from .small_faces import SmallFacesStage, with_small_faces
 from .text_to_image import TextEncoders, TextToImage
 from .vae import VaeStage, scaling_factor
@@ -99,16 +100,16 @@ def train_all(
     import_models_of(_MODELS)
     draw_all(pictures)
     with seeded(place.seed):
-        annotators, detector = _train_seeing(config, training, pictures, place)
+        annotators, detector, recognizer = _train_seeing(config, training, pictures, place)
         unet, text = _train_base(config, training, pictures, place, annotators)
         parts = _train_control(config, training, pictures, place, annotators, unet, text)
         train(DecoderStage(parts.vae, pictures, training.decoder), place)
-    return Trained(config, detector, annotators.recognizer, annotators.depth, parts)
+    return Trained(config, detector, recognizer, annotators.depth, parts)
 
 
 def _train_seeing(
     config: CheckpointConfig, training: TrainingSchedule, pictures: TrainingPictures, place: Workplace
-) -> tuple[Annotators, FaceDetector]:
+) -> tuple[Annotators, FaceDetector, Recognizer]:
     detector = FaceDetector()
     train(DetectorStage(detector, pictures.for_detector, place.seed, training.detector), place)
     vae = build_vae(config, place.seed)
@@ -120,7 +121,8 @@ def _train_seeing(
     train(DepthStage(depth, config.depth, pictures, training.depth), place)
     write_tokenizers(place.folder, config)
     tokenizer = CLIPTokenizer.from_pretrained(place.folder / "tokenizer")
-    return Annotators(vae, tokenizer, depth, config.depth, recognizer), detector
+    annotators = Annotators(vae, tokenizer, depth, config.depth, partial(embed, recognizer))
+    return annotators, detector, recognizer
 
 
 def _train_base(
@@ -162,17 +164,33 @@ def _train_control(
     train(LatentRecognizerStage(recognizer, factor, examples, training.latent_recognizer), place)
     train(IdentityStage(parts, examples, recognizer, training.identity), place)
     train(DepthControlStage(parts, examples, recognizer, training.depth_control), place)
-    train_small_faces(parts, pictures, annotators, training.small_faces, place)
+    further = with_small_faces(pictures)
+    draw_all(further)
+    train(SmallFacesStage(parts, with_conditions(further, annotators), recognizer, training.small_faces), place)
     return parts
 
 
 def train_small_faces(
-    parts: Parts, pictures: TrainingPictures, annotators: Annotators, schedule: Schedule, place: Workplace
+    parts: Parts,
+    config: CheckpointConfig,
+    pictures: TrainingPictures,
+    annotators: Annotators,
+    schedule: Schedule,
+    place: Workplace,
 ) -> None:
-    """Draw people who are seen whole, and train ``parts`` with them."""
+    """Train ``parts``, of a checkpoint that is there already, with people who are seen whole.
+
+    The recogniser of latents, which no checkpoint keeps, is trained anew before, in as large a share of its steps.
+    """
     further = with_small_faces(pictures)
     draw_all(further)
-    train(SmallFacesStage(parts, with_conditions(further, annotators), schedule), place)
+    examples = with_conditions(further, annotators)
+    with seeded(place.seed):
+        recognizer = LatentRecognizer(config.face_embedding_size)
+    steps = ceil(FULL.latent_recognizer.steps * schedule.steps / FULL.small_faces.steps)
+    factor = annotators.vae.config.scaling_factor
+    train(LatentRecognizerStage(recognizer, factor, examples, replace(FULL.latent_recognizer, steps=steps)), place)
+    train(SmallFacesStage(parts, examples, recognizer, schedule), place)
 
 
 def _control(unet: UNet2DConditionModel, config: CheckpointConfig) -> ControlNetModel:

@@ -95,8 +95,8 @@ def _jitter(rng: np.random.Generator, keypoints: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def embed(network: Recognizer, faces: np.ndarray) -> torch.Tensor:
-    """Return raw embeddings (N, size) float32, on the CPU, of faces (N, 112, 112, 3) uint8."""
+def embed(network: Recognizer, faces: np.ndarray) -> np.ndarray:
+    """Return raw embeddings (N, size) float32 of faces (N, 112, 112, 3) uint8 RGB."""
     device = network.embedding.weight.device
     chunks = torch.from_numpy(faces).permute(0, 3, 1, 2).split(256)
-    return torch.cat([network(to_model(chunk.to(device))).float().cpu() for chunk in chunks])
+    return torch.cat([network(to_model(chunk.to(device))).float().cpu() for chunk in chunks]).numpy()

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
@@ -19,10 +20,12 @@ from export.precision import Precision
 from miniature.architecture import CheckpointConfig, DepthConfig, UNetConfig, VaeConfig
 from miniature.few_steps import distil
 from miniature.small_faces import train_further
+from miniature.trained import load_annotators, load_parts, load_unet
 from miniature.training.identity import Step
 from miniature.training.loop import Schedule, Workplace
 from miniature.training.pictures import TrainingPictures
 from miniature.training.pipeline import FULL, TrainingSchedule, train_all
+from miniature.training.recognizer import embed
 from miniature.training.text_to_image import as_second_reads
 from miniature.training.writing import write_trained
 
@@ -74,10 +77,8 @@ def made(tmp_path_factory):
     with torch.no_grad():
         BATCH["tokens"][:, -1] = 999
         noise = Step(trained.parts, BATCH)(noisy, timestep)
-        tokens = trained.parts.projector(BATCH["face"])
-        text = trained.parts.text(BATCH["tokens"])
     write_trained(folder / "checkpoint", trained)
-    return Checkpoint.at(folder / "checkpoint"), (noisy, timestep, noise), tokens, text
+    return Checkpoint.at(folder / "checkpoint"), (noisy, timestep, noise), trained.recognizer
 
 
 def test_a_small_depth_controlnet_is_refused(tmp_path):
@@ -117,7 +118,7 @@ def test_weights_are_half_precision(made):
 
 
 def test_the_exported_engines_predict_the_noise_that_training_predicted(made):
-    checkpoint, (noisy, timestep, noise), _, _ = made
+    checkpoint, (noisy, timestep, noise), _ = made
     facts = read_facts(checkpoint)
     engines = {
         name: ROW_OF[name].module(checkpoint, facts, Precision.FP32)
@@ -134,6 +135,14 @@ def test_the_exported_engines_predict_the_noise_that_training_predicted(made):
     face = (tokens, BATCH["ip_adapter"], BATCH["region"])
     predicted = engines["unet"](noisy, timestep, text, *face, *shared, *controls, *depths)
     torch.testing.assert_close(predicted, noise, rtol=0.02, atol=0.02)
+
+
+def test_a_written_recogniser_sees_faces_as_the_trained_one_did(made):
+    checkpoint, _, recognizer = made
+    faces = np.random.default_rng(0).integers(256, size=(3, 112, 112, 3), dtype=np.uint8)
+    parts = load_parts(checkpoint, load_unet(checkpoint), torch.device("cpu"))
+    annotators = load_annotators(checkpoint, CONFIG, parts, torch.device("cpu"))
+    np.testing.assert_allclose(annotators.embed(faces), embed(recognizer, faces), rtol=1e-3, atol=1e-3)
 
 
 def again(folder):
