@@ -11,6 +11,7 @@ from transformers import CLIPTokenizer, PreTrainedModel
 from ..architecture import DepthConfig
 from ..pixels import to_model
 from .depth import estimate
+from .loop import autocast
 from .pictures import Arrays, TrainingPictures, derived, load
 from .recognizer import cut_face
 
@@ -61,7 +62,7 @@ def _text(pictures: TrainingPictures, part: int, annotators: Annotators) -> Arra
     arrays = load(pictures, part, "image", "prompt")
     images = torch.from_numpy(arrays["image"]).permute(0, 3, 1, 2)
     vae = annotators.vae
-    with torch.autocast(vae.device.type, torch.bfloat16):
+    with autocast(vae.device):
         means = [vae.encode(to_model(chunk.to(vae.device))).latent_dist.mean for chunk in images.split(32)]
     sentences = arrays["prompt"].flatten().tolist()
     tokens = annotators.tokenizer(sentences, padding="max_length", truncation=True, return_tensors="np").input_ids

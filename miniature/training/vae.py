@@ -8,7 +8,7 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from ..pixels import tiles, to_model, to_pixels
-from .loop import Batch, Schedule, Stage
+from .loop import Batch, Schedule, Stage, autocast
 from .pictures import Arrays, TrainingPictures, load, load_all
 
 VAE_FACTOR = 8
@@ -102,7 +102,7 @@ def redraw(vae: AutoencoderKL, images: np.ndarray, seed: int) -> np.ndarray:
     generator = torch.Generator().manual_seed(seed)
     redrawn = []
     for chunk in torch.from_numpy(images).permute(0, 3, 1, 2).split(_AT_ONCE):
-        with torch.autocast(vae.device.type, torch.bfloat16):
+        with autocast(vae.device):
             latents = vae.encode(to_model(chunk.to(vae.device))).latent_dist.mean.float()
             decoded = vae.decode(disturbed(latents, vae.config.scaling_factor, generator)).sample
         redrawn.append(to_pixels(decoded).permute(0, 2, 3, 1).cpu())

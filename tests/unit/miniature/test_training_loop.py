@@ -113,3 +113,10 @@ def test_what_comes_next_starts_the_same_after_training_and_after_loading(place)
         train(Line(), place)
         after.append(torch.rand(4))
     assert torch.equal(*after)
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [("AVX2", torch.float32), ("AVX512", torch.bfloat16)])
+def test_only_a_processor_with_wide_vectors_computes_in_bfloat16(monkeypatch, capability, dtype):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    with loop.autocast(torch.device("cpu")):
+        assert nn.Linear(2, 2)(torch.zeros(1, 2)).dtype == dtype
