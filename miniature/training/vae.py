@@ -15,7 +15,9 @@ VAE_FACTOR = 8
 _PIECE_PX = 64
 _PIECES, _OF_FACES = 0.8, 0.6
 """Share of the steps with crops of pictures, and of the crops around a face, which is hardest to draw."""
-_FACE_WEIGHT = 2
+_FACE_WEIGHT, _MOST_FACE_WEIGHT = 2, 8
+_USUAL_FACE_PX = 56
+"""Height of a face that has the smaller weight; of one that is smaller a pixel weighs more."""
 _EDGES = 0.5
 _DIVERGENCE = 2e-4
 _FARTHEST_OFF = 0.3
@@ -113,7 +115,7 @@ def _with_weight(image: np.ndarray, box: np.ndarray) -> np.ndarray:
     """Return (H, W, 4) uint8: the picture and its pixels' weights."""
     weight = np.ones((*image.shape[:2], 1), np.uint8)
     x1, y1, x2, y2 = box.astype(int).clip(0)
-    weight[y1:y2, x1:x2] = _FACE_WEIGHT
+    weight[y1:y2, x1:x2] = np.clip(_FACE_WEIGHT * _USUAL_FACE_PX / max(y2 - y1, 1), _FACE_WEIGHT, _MOST_FACE_WEIGHT)
     return np.concatenate([image, weight], axis=-1)
 
 
