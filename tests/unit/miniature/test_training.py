@@ -158,10 +158,17 @@ def test_a_written_checkpoint_is_trained_further(made, tmp_path):
     assert {path.relative_to(further) for path in further.rglob("*") if path.is_file()} == set(files)
     moved = {name for name, path in files.items() if path.read_bytes() != (further / name).read_bytes()}
     weights = "diffusion_pytorch_model.safetensors"
-    step = {Path("base/unet"), Path("instantid/ControlNetModel"), Path("controlnet-depth")}
+    step = {Path("base/unet"), Path("base/vae"), Path("instantid/ControlNetModel"), Path("controlnet-depth")}
     assert moved == {Path("instantid/ip-adapter.bin"), *(folder / weights for folder in step)}
     before, after = (load_file(folder / "base/unet" / weights) for folder in (source, further))
-    assert max((after[name].float() - before[name].float()).abs().max() for name in before) < 0.1
+    trained = load_file(tmp_path / "small_faces.safetensors")["unet.unet.conv_in.weight"]
+    assert not torch.equal(trained, before["conv_in.weight"].float())
+    torch.testing.assert_close(
+        after["conv_in.weight"].float(), (before["conv_in.weight"] + trained) / 2, rtol=1e-3, atol=1e-4
+    )
+    before, after = (load_file(folder / "base/vae" / weights) for folder in (source, further))
+    changed = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"decoder", "post_quant_conv"}
 
 
 def test_a_lora_for_few_steps_is_distilled_and_fused(made, tmp_path):
