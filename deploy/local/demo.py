@@ -17,7 +17,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 from .errors import LocalTritonError
 from .server import ON_FREE_PORTS, LocalTriton
 
-SEED = 20
+SEED = 14
 PROMPT = "Photo of a woman wearing a Superman costume at the beach"
 TILE_PX = 256
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
