@@ -32,7 +32,7 @@ class Case:
     prompt: str
     seed: int
     more_faces: tuple[Scene, ...] = ()
-    """The person of ``face`` on other days."""
+    """The person of ``face`` on `MOST_FACES` other days; the last one is never sent."""
 
     @property
     def face_picture(self) -> np.ndarray:
@@ -42,6 +42,11 @@ class Case:
     def face_pictures(self, count: int) -> list[np.ndarray]:
         """Return ``count`` pictures of the person, of which `face_picture` is the first."""
         return [render(scene, 256, 224).image for scene in (self.face, *self.more_faces)[:count]]
+
+    @property
+    def unseen_face_picture(self) -> np.ndarray:
+        """Return (256, 224, 3) uint8 RGB: the person in a picture that no request has."""
+        return render(self.more_faces[-1], 256, 224).image
 
     @property
     def pose_picture(self) -> np.ndarray:
@@ -67,7 +72,7 @@ def _smaller(case: Case, face_size: float) -> Case:
 
 def _with_more_faces(case: Case, rng: np.random.Generator) -> Case:
     (person,) = case.face.people
-    return replace(case, more_faces=tuple(_face_scene(person.identity, rng) for _ in range(MOST_FACES - 1)))
+    return replace(case, more_faces=tuple(_face_scene(person.identity, rng) for _ in range(MOST_FACES)))
 
 
 def _face_scene(identity: Identity, rng: np.random.Generator) -> Scene:

@@ -80,6 +80,6 @@ def look(see: See, cases: Sequence[Case], images: Sequence[np.ndarray]) -> list[
     faces = [see(case.face_picture).embedding for case in cases]
     known = np.stack([np.full(512, 1e-6, np.float32) if face is None else face for face in faces])
     return [
-        score(case, image, see(image), see(case.pose_picture), known, own)
+        score(case, image, see(image), see(case.pose_picture), see(case.unseen_face_picture), known, own)
         for own, (case, image) in enumerate(zip(cases, images, strict=True))
     ]

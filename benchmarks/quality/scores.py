@@ -21,6 +21,8 @@ class Score:
     first: bool
     """The face is more like the face picture than like `OTHERS` others'."""
     cosine: float
+    unseen_cosine: float
+    """With another picture of the person, which the request did not have."""
     keypoint_error: float
     depth_correlation: float
     clothes: bool | None
@@ -44,6 +46,7 @@ class Summary:
     cases: int
     first: float
     cosine: float
+    unseen_cosine: float
     keypoint_error: float
     depth_correlation: float
     clothes: float
@@ -67,14 +70,21 @@ class Summary:
         )
 
 
-def score(case: Case, image: np.ndarray, seen: Sight, wanted: Sight, faces: np.ndarray, own: int) -> Score:
-    """Score a picture (H, W, 3) uint8 RGB; ``faces`` (N, 512): all people's, ``own``: the right one's place."""
+def score(
+    case: Case, image: np.ndarray, seen: Sight, wanted: Sight, unseen: Sight, faces: np.ndarray, own: int
+) -> Score:
+    """Score a picture (H, W, 3) uint8 RGB.
+
+    ``unseen``: the person in a picture that the request did not have; ``faces`` (N, 512): all people's, ``own``: the
+    right one's place.
+    """
     clothes = clothes_colour(image, case.pose.people[0], case.pose_size_px)
     plain = case.background.kind == "plain"
     likeness = _likeness(seen, faces, own)
     return Score(
         first=bool(likeness[0] > likeness[1:].max()),
         cosine=float(likeness[0]),
+        unseen_cosine=_cosine(seen, unseen),
         keypoint_error=keypoint_error(seen, wanted),
         depth_correlation=depth_correlation(seen, wanted),
         clothes=None if clothes is None else clothes == name_of(case.clothes.cloth, CLOTHS),
@@ -86,6 +96,12 @@ def _likeness(seen: Sight, faces: np.ndarray, own: int) -> np.ndarray:
     """Return cosines: of the right person, then of the `OTHERS` next to it; no face is like nobody."""
     chosen = np.arange(own, own + OTHERS + 1) % len(faces)
     return np.full(len(chosen), -1.0) if seen.embedding is None else cosines(seen.embedding, faces[chosen])
+
+
+def _cosine(seen: Sight, other: Sight) -> float:
+    if seen.embedding is None or other.embedding is None:
+        return -1.0
+    return float(cosines(seen.embedding, other.embedding[None])[0])
 
 
 def _summed(kind: object, values: list) -> float:

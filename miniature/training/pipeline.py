@@ -24,7 +24,7 @@ from .decoder import DecoderStage
 from .depth import DepthStage
 from .depth_control import DepthControlStage
 from .detector import DetectorStage
-from .examples import Annotators, with_conditions, with_text
+from .examples import Annotators, Examples, with_conditions, with_text
 from .identity import IdentityStage, Parts
 from .latent_recognizer import LatentRecognizer, LatentRecognizerStage
 from .loop import Schedule, Workplace, train
@@ -103,7 +103,6 @@ def train_all(
         annotators, detector, recognizer = _train_seeing(config, training, pictures, place)
         unet, text = _train_base(config, training, pictures, place, annotators)
         parts = _train_control(config, training, pictures, place, annotators, unet, text)
-        train(DecoderStage(parts.vae, with_small_faces(pictures), training.decoder), place)
     return Trained(config, detector, recognizer, annotators.depth, parts)
 
 
@@ -166,9 +165,7 @@ def _train_control(
     train(DepthControlStage(parts, examples, recognizer, training.depth_control), place)
     further = with_small_faces(pictures)
     draw_all(further)
-    _train_halfway(
-        SmallFacesStage(parts, with_conditions(further, annotators), recognizer, training.small_faces), place
-    )
+    _train_further(parts, further, with_conditions(further, annotators), recognizer, training, place)
     return parts
 
 
@@ -190,11 +187,22 @@ def train_small_faces(
     examples = with_conditions(further, annotators)
     with seeded(place.seed):
         recognizer = LatentRecognizer(config.face_embedding_size)
-    full = FULL.shortened(schedule.steps / FULL.small_faces.steps)
+    training = replace(FULL.shortened(schedule.steps / FULL.small_faces.steps), small_faces=schedule)
     factor = annotators.vae.config.scaling_factor
-    train(LatentRecognizerStage(recognizer, factor, examples, full.latent_recognizer), place)
-    _train_halfway(SmallFacesStage(parts, examples, recognizer, schedule), place)
-    train(DecoderStage(parts.vae, further, full.decoder), place)
+    train(LatentRecognizerStage(recognizer, factor, examples, training.latent_recognizer), place)
+    _train_further(parts, further, examples, recognizer, training, place)
+
+
+def _train_further(
+    parts: Parts,
+    further: TrainingPictures,
+    examples: Examples,
+    recognizer: LatentRecognizer,
+    training: TrainingSchedule,
+    place: Workplace,
+) -> None:
+    _train_halfway(SmallFacesStage(parts, examples, recognizer, training.small_faces), place)
+    train(DecoderStage(parts.vae, further, training.decoder), place)
 
 
 def _train_halfway(stage: SmallFacesStage, place: Workplace) -> None:

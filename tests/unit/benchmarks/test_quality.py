@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.quality import command
-from benchmarks.quality.cases import draw_cases
+from benchmarks.quality.cases import MOST_FACES, draw_cases
 from benchmarks.quality.measures import Sight, background_colour, clothes_colour, depth_correlation, keypoint_error
 from benchmarks.quality.scores import OTHERS, Summary, Targets, score
 from benchmarks.quality.sheet import contact_sheet
@@ -36,6 +36,14 @@ def truth(case):
 def test_cases_are_the_same_for_the_same_seed_and_others_for_another():
     assert list(draw_cases(3, seed=1)) == list(draw_cases(3, seed=1))
     assert list(draw_cases(3, seed=1)) != list(draw_cases(3, seed=2))
+
+
+def test_the_unseen_face_is_the_person_in_a_picture_that_no_request_has():
+    for case in CASES[:3]:
+        assert case.more_faces[-1].people[0].identity == case.face.people[0].identity
+        sent = case.face_pictures(MOST_FACES)
+        assert len(sent) == MOST_FACES
+        assert not any(np.array_equal(case.unseen_face_picture, picture) for picture in sent)
 
 
 def test_the_true_picture_has_the_right_colours():
@@ -69,18 +77,22 @@ def test_depth_is_compared_but_for_its_scale():
 @pytest.mark.parametrize(("own", "first"), [(0, True), (1, False)])
 def test_the_right_person_has_to_come_first_among_twenty(own, first):
     faces = np.eye(512, dtype=np.float32)[: OTHERS + 5]
-    seen = score(CASES[0], truth(CASES[0]), sight(embedding=faces[0]), sight(), faces, own)
+    unseen = sight(embedding=faces[0] + faces[own])
+    seen = score(CASES[0], truth(CASES[0]), sight(embedding=faces[0]), sight(), unseen, faces, own)
     assert seen.first == first
     assert seen.cosine == pytest.approx(1.0 if first else 0.0)
+    assert seen.unseen_cosine == pytest.approx(1.0 if first else 0.5**0.5)
 
 
 def score_of_no_face():
     faces = np.eye(512, dtype=np.float32)[: OTHERS + 1]
-    return score(CASES[0], truth(CASES[0]), Sight(None, None, None, RAMP), sight(), faces, 0)
+    return score(CASES[0], truth(CASES[0]), Sight(None, None, None, RAMP), sight(), sight(), faces, 0)
 
 
 def test_no_face_is_nobody():
-    assert not score_of_no_face().first
+    nobody = score_of_no_face()
+    assert not nobody.first
+    assert nobody.cosine == nobody.unseen_cosine == -1
 
 
 def test_a_record_is_json_that_any_reader_takes(tmp_path):
@@ -96,7 +108,7 @@ def test_a_record_is_json_that_any_reader_takes(tmp_path):
 
 
 def test_a_row_that_misses_any_target_does_not_pass():
-    good = Summary(100, 0.95, 0.8, 0.03, 0.95, 0.95, 0.95)
+    good = Summary(100, 0.95, 0.8, 0.8, 0.03, 0.95, 0.95, 0.95)
     assert good.meets(Targets())
     for name, value in (("first", 0.89), ("keypoint_error", 0.06), ("depth_correlation", 0.8), ("clothes", 0.8)):
         assert not replace(good, **{name: value}).meets(Targets())

@@ -24,7 +24,7 @@ SPEEDS: Mapping[str, Mapping[str, float]] = {
     "balanced": {"guidance_end": 0.7},
     "fast": {"guidance_end": 0.5},
 }
-"""What each speed sets where the request does not; what that costs is not measured yet."""
+"""What each speed sets where the request does not; `docs/measured.md` has what it costs."""
 _DTYPE_KINDS = {"text": "OSU", "picture": "OSU", "choice": "OSU", "flag": "b", "whole": "iu", "number": "f"}
 
 
