@@ -187,7 +187,7 @@ def test_without_being_asked_there_is_no_second_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "share", "expected"), [("always", 0.5, True), ("auto", 0.5, False), ("auto", 0.1, True)]
+    ("asked", "share", "expected"), [("always", 0.5, True), ("auto", 0.9, False), ("auto", 0.1, True)]
 )
 def test_auto_refines_small_faces_only(asked: str, share: float, expected: bool) -> None:
     networks = Portraits(share)

@@ -12,8 +12,8 @@ from PIL import Image
 from .control_pictures import Pose
 from .networks import Face, Networks, analyse_face
 
-SMALL_SHARE = 0.2
-"""``auto`` refines a face whose box is shorter than this share of the picture's longer side."""
+SMALL_SHARE = 0.3
+"""``auto`` refines a face whose box is shorter than this share of the picture's longer side: `docs/measured.md`."""
 SEARCHED = 4.0
 """Side of the square around the pose's face in which the picture's is searched, in longer sides of its box."""
 SURROUNDINGS = 2.5
