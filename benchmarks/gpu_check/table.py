@@ -9,7 +9,7 @@ from .runner import ABSENT
 from .variants import LIMIT, VARIANTS
 
 _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
-    "ms a step": ("step_ms", lambda value: f"{value:.1f}"),
+    "ms": ("step_ms", lambda value: f"{value:.1f}"),
     "÷ eager": ("eager_ratio", lambda value: f"{value:.2f}"),
     "TFLOP/s": ("tflops", lambda value: f"{value:.3g}"),
     "of the chip": ("chip_share", lambda value: f"{value:.0%}"),
@@ -24,6 +24,7 @@ TFLOP/s over the data sheet's dense fp16 peak (TF32's is half of it); of a matmu
 product reached in this run. peak: memory above that of an idle process, CUDA contexts of Triton's stubs included. \
 Triton ms: a step of the denoising loop through Triton less the same engines in one process, where the two \
 ControlNets run one after the other; engines that answer at once show what the loop and Triton take by themselves. \
+A picture: depth estimator, steps and VAE's decoder in one process, without what reads the prompt and the face. \
 difference: largest, to float32 from the same weights, as a share of the largest value."""
 
 

@@ -15,12 +15,13 @@ from .networks import DEPTH_ESTIMATOR, VAE_DECODER, step_engines
 from .once import exact, once_inputs, tf32
 from .onnx_network import OnnxNetwork, prepare_sessions
 from .options import NotHere, Options
+from .picture import STEPS, Picture, exact_picture, picture_engines, picture_tflop
 from .step import Network, Step, Tensors, ensemble_config, step_inputs
 from .torch_networks import compiled_network, eager_network
 
 Measured = dict[str, float | int | str]
 Prepare = Callable[[Options, Iterable[str]], None]
-Load = Callable[[Options], Mapping[str, Network]]
+Make = Callable[[str, Options], Network]
 
 
 @dataclass(frozen=True)
@@ -69,22 +70,6 @@ def _torch_peak(device: torch.device) -> Measured:
     return {"torch_peak_gib": torch.cuda.max_memory_allocated(device) / GIB} if device.type == "cuda" else {}
 
 
-def _eager(options: Options) -> Mapping[str, Network]:
-    return {name: eager_network(name, options) for name in step_engines(options)}
-
-
-def _compiled(options: Options) -> Mapping[str, Network]:
-    return {name: compiled_network(name, options) for name in step_engines(options)}
-
-
-def _onnx(options: Options) -> Mapping[str, Network]:
-    return {name: OnnxNetwork(name, options) for name in step_engines(options)}
-
-
-def _tensorrt(options: Options) -> Mapping[str, Network]:
-    return {name: _plan(name, options) for name in step_engines(options)}
-
-
 def _plan(name: str, options: Options) -> Network:
     from export.plans.runner import PlanRunner
 
@@ -99,10 +84,10 @@ def _of_step(prepare: Prepare | None) -> Callable[[Options], None] | None:
     return prepare and (lambda options: prepare(options, step_engines(options)))
 
 
-def _in_process(title: str, load: Load, prepare: Prepare | None = None) -> Variant:
+def _in_process(title: str, make: Make, prepare: Prepare | None = None) -> Variant:
     def measure(options: Options) -> Measured:
         def network() -> Network:
-            step = Step(load(options), ensemble_config(options))
+            step = Step({name: make(name, options) for name in step_engines(options)}, ensemble_config(options))
             return lambda inputs: {"noise_pred": step(inputs)}
 
         measured, outputs = _measure(options, network, step_inputs(options))
@@ -168,13 +153,28 @@ def _once_in_tensorrt(name: str, title: str) -> Variant:
     return _once(name, title, lambda options: _plan(name, options), prepare_plans)
 
 
+def _picture(title: str, make: Make, prepare: Prepare | None = None) -> Variant:
+    def measure(options: Options) -> Measured:
+        tf32(is_allowed=True)
+
+        def network() -> Network:
+            return Picture({name: make(name, options) for name in picture_engines(options)}, options)
+
+        measured, outputs = _measure(options, network, step_inputs(options))
+        (image,) = outputs.values()
+        return measured | {"difference": largest_difference(image, exact_picture(options))}
+
+    prepare_all = prepare and (lambda options: prepare(options, picture_engines(options)))
+    return Variant(f"A picture of {STEPS} steps, {title}", measure, "picture", picture_tflop, prepare=prepare_all)
+
+
 _EXACT_ROW = {VAE_DECODER: "vae", DEPTH_ESTIMATOR: "depth"}
 LIMIT = "limit"
 VARIANTS: Mapping[str, Variant] = {
-    "eager": _in_process("PyTorch, eager", _eager),
-    "compiled": _in_process("PyTorch, compiled", _compiled),
-    "onnxruntime": _in_process("ONNX Runtime", _onnx, prepare_sessions),
-    "tensorrt": _in_process("TensorRT", _tensorrt, prepare_plans),
+    "eager": _in_process("PyTorch, eager", eager_network),
+    "compiled": _in_process("PyTorch, compiled", compiled_network),
+    "onnxruntime": _in_process("ONNX Runtime", OnnxNetwork, prepare_sessions),
+    "tensorrt": _in_process("TensorRT", _plan, prepare_plans),
     "triton-eager": _through_triton("Triton, PyTorch eager", "eager"),
     "triton-compiled": _through_triton("Triton, PyTorch compiled", "compiled"),
     "triton-onnxruntime": _through_triton("Triton, ONNX Runtime", "onnxruntime", prepare_sessions),
@@ -192,6 +192,9 @@ VARIANTS: Mapping[str, Variant] = {
     "depth-tf32": _once_in_torch(DEPTH_ESTIMATOR, "Depth, PyTorch, TF32", eager_network, torch.float32),
     "depth-fp16": _once_in_torch(DEPTH_ESTIMATOR, "Depth, PyTorch, fp16", eager_network, torch.float16),
     "depth-tensorrt": _once_in_tensorrt(DEPTH_ESTIMATOR, "Depth, TensorRT"),
+    "picture": _picture("PyTorch, eager", eager_network),
+    "picture-compiled": _picture("PyTorch, compiled", compiled_network),
+    "picture-tensorrt": _picture("TensorRT", _plan, prepare_plans),
 }
 """In the order of the table; ``triton-X`` serves what ``X`` runs in one process."""
 

@@ -14,7 +14,9 @@ from benchmarks.gpu_check.flops import step_tflop
 from benchmarks.gpu_check.measuring import MemoryWatch, times_ms
 from benchmarks.gpu_check.networks import build, design, step_engines
 from benchmarks.gpu_check.options import NotHere, Options, parse
+from benchmarks.gpu_check.picture import STEPS, Picture, exact_picture, picture_engines, picture_tflop
 from benchmarks.gpu_check.step import Step, TorchNetwork, ensemble_config, step_inputs
+from benchmarks.gpu_check.torch_networks import eager_network
 from benchmarks.records import Measured, Record
 
 TINY = Options(device="cpu", size="tiny", repeats=2, warm_up=1)
@@ -83,6 +85,32 @@ def test_an_eager_row_has_time_memory_and_difference(tmp_path: Path) -> None:
     assert measured["lowest_ms"] <= measured["step_ms"] <= measured["highest_ms"]
     assert float(measured["difference"]) < 1e-5
     assert float(measured["peak_gib"]) >= 0
+
+
+@pytest.mark.slow
+def test_a_picture_depends_on_all_that_it_is_made_of(tmp_path: Path) -> None:
+    options = replace(TINY, folder=tmp_path)
+    networks = {name: eager_network(name, options) for name in picture_engines(options)}
+    inputs, exact = step_inputs(options), exact_picture(options)
+
+    def difference_without(engine: str) -> float:
+        without = {**networks, engine: lambda read: {name: t * 0 for name, t in networks[engine](read).items()}}
+        (image,) = Picture(without if engine else networks, options)(inputs).values()
+        return artefacts.largest_difference(image, exact)
+
+    assert exact.shape == (1, 128, 128, 3)
+    assert exact.dtype == "uint8"
+    assert exact.std() > 1
+    assert difference_without("") == 0
+    unused = [engine for engine in picture_engines(options) if difference_without(engine) == 0]
+    assert unused == []
+
+
+@pytest.mark.slow
+def test_a_picture_s_row_is_set_against_float32(tmp_path: Path) -> None:
+    measured = variants.measure("picture", replace(TINY, folder=tmp_path))
+    assert measured["difference"] == 0
+    assert picture_tflop(TINY) > STEPS * sum(step_tflop(TINY).values())
 
 
 def test_options_travel_to_a_row_s_process(tmp_path: Path) -> None:
