@@ -383,7 +383,7 @@ def test_the_servers_schedulers_are_the_choice(
 def test_a_keyboard_is_enough(arrive: Callable[..., Visitor], service: FakeService, face: Path, pose: Path) -> None:
     visitor = arrive()
     keys = visitor.page.keyboard
-    # Chromium takes a key and the wish to see choosers through different processes: the wish has to be there long before.
+    # Chromium takes keys and the wish to see choosers in different processes: the wish has to be there long before.
     visitor.page.on("filechooser", lambda _: None)
     tab_to(visitor, "#key")
     keys.type("good")

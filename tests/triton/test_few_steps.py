@@ -20,6 +20,7 @@ from tests.psnr import psnr_db
 from tests.reference.pipeline import ReferencePipeline
 from tests.reference.scheduler import SDXL
 from tests.triton.conditions import conditions_of
+from tests.triton.semantics import CLOTHES, DEPTH, IDENTITY, POSE, Observer
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 PROMPT = "photo of a woman in a red dress"
@@ -78,9 +79,10 @@ def export(miniature_checkpoint: Path, lora: Path, tmp_path_factory: pytest.Temp
     """Export the miniature as a checkpoint of one kind; only the first one takes the time of its engines."""
     folder = tmp_path_factory.mktemp("few") / "miniature"
 
-    def run(kind: str) -> Path:
+    def run(kind: str, weights: Path | None = lora) -> Path:
         said = ["--checkpoint", str(miniature_checkpoint), "--output", str(folder), "--max-side", "192"]
-        assert main(["onnx", *said, "--no-verify", "--no-refine", "--few-steps", f"{kind}:{lora}"]) == 0
+        few_steps = f"{kind}:{weights}" if weights else kind
+        assert main(["onnx", *said, "--no-verify", "--no-refine", "--few-steps", few_steps]) == 0
         return folder
 
     return run
@@ -114,3 +116,13 @@ def test_triton_takes_the_checkpoints_steps_and_warns_of_others(export, face, po
         )
         with pytest.raises(InvalidInput, match="refine_face: 'auto' needs the engine vae_encoder"):
             client.generate(**request, refine_face="auto")
+
+
+def test_the_committed_lora_makes_in_four_steps_what_is_asked_for(export):
+    repository = export("lcm", weights=None)
+    with LocalTriton(repository, ON_FREE_PORTS) as running:
+        observer = Observer(running.grpc_url, repository)
+        seen = observer()
+        observer.close()
+    for control in (IDENTITY, POSE, DEPTH, CLOTHES):
+        assert control.of(seen) >= control.least, control.measure
