@@ -80,8 +80,8 @@ def _step_tflop(options: Options) -> float:
     return sum(step_tflop(options).values())
 
 
-def _of_step(prepare: Prepare | None) -> Callable[[Options], None] | None:
-    return prepare and (lambda options: prepare(options, step_engines(options)))
+def _prepared(prepare: Prepare | None, names: Callable[[Options], Iterable[str]]) -> Callable[[Options], None] | None:
+    return prepare and (lambda options: prepare(options, names(options)))
 
 
 def _in_process(title: str, make: Make, prepare: Prepare | None = None) -> Variant:
@@ -93,7 +93,7 @@ def _in_process(title: str, make: Make, prepare: Prepare | None = None) -> Varia
         measured, outputs = _measure(options, network, step_inputs(options))
         return measured | {"difference": difference(options, outputs["noise_pred"])}
 
-    return Variant(title, measure, "eager", _step_tflop, prepare=_of_step(prepare))
+    return Variant(title, measure, "eager", _step_tflop, prepare=_prepared(prepare, step_engines))
 
 
 def _through_triton(title: str, engines: serving.Kind, prepare: Prepare | None = None) -> Variant:
@@ -101,7 +101,7 @@ def _through_triton(title: str, engines: serving.Kind, prepare: Prepare | None =
         measured, noise_pred = _served(options, engines)
         return measured | {"difference": difference(options, noise_pred)}
 
-    return Variant(title, measure, "eager", _step_tflop, in_process=engines, prepare=_of_step(prepare))
+    return Variant(title, measure, "eager", _step_tflop, in_process=engines, prepare=_prepared(prepare, step_engines))
 
 
 def _orchestration(options: Options) -> Measured:
@@ -135,7 +135,7 @@ def _once(
         measure,
         _EXACT_ROW[name],
         lambda options: network_tflop(name, options),
-        prepare=prepare and (lambda options: prepare(options, [name])),
+        prepare=_prepared(prepare, lambda _: [name]),
     )
 
 
@@ -164,7 +164,7 @@ def _picture(title: str, make: Make, prepare: Prepare | None = None) -> Variant:
         (image,) = outputs.values()
         return measured | {"difference": largest_difference(image, exact_picture(options))}
 
-    prepare_all = prepare and (lambda options: prepare(options, picture_engines(options)))
+    prepare_all = _prepared(prepare, picture_engines)
     return Variant(f"A picture of {STEPS} steps, {title}", measure, "picture", picture_tflop, prepare=prepare_all)
 
 
