@@ -5,13 +5,13 @@ their model cards. diffusers' ``guidance_scale=0`` there is our 1: no negative r
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from insta_depth_shared.manifest import FewSteps
 
-from .checkpoint import Lora
+from .checkpoint import Checkpoint, Lora
 from .errors import CheckpointError
 from .fetching.published import FEW_STEPS
 
@@ -67,6 +67,23 @@ class FewStepWeights:
 
     lora: Lora | None = None
     unet: Path | None = None
+
+
+def recipe_for(checkpoint: Checkpoint, recipe: Recipe | None) -> Recipe | None:
+    """Return ``recipe`` as the checkpoint's UNet wants it.
+
+    LCM's whole UNet has its guidance built in (`export.networks.guidance`): none is to be added. Raises
+    `CheckpointError` where such a UNet is to be exported as anything else.
+    """
+    width = checkpoint.config(checkpoint.unet).get("time_cond_proj_dim")
+    if width is None:
+        return recipe
+    if recipe is None or recipe.kind != "lcm":
+        raise CheckpointError(
+            f"{checkpoint.unet / 'config.json'}: time_cond_proj_dim is {width}: a UNet that LCM has distilled; export "
+            f"it by --few-steps lcm:{IN_BASE}, or lcm:DIR where it takes the place of the base's"
+        )
+    return replace(recipe, max_guidance_scale=1.0)
 
 
 def find_weights(recipe: Recipe, said: str | None, checkpoint: Path) -> FewStepWeights:

@@ -20,7 +20,7 @@ from .engines import PUBLISHED_AS_ONNX, ROW_OF, Engine, engine_table
 from .errors import ExportError, ParityError
 from .face_models import convert_face_model
 from .facts import Facts, read_facts, save_facts
-from .few_steps import Recipe
+from .few_steps import Recipe, recipe_for
 from .in_process import manifest as load_manifest
 from .manifest import Preview, Sides, image_facts, make_manifest, offers
 from .networks.lora import NETWORKS as LORA_NETWORKS
@@ -67,6 +67,7 @@ class Export:
 
     def __post_init__(self) -> None:
         check_checkpoint(self.checkpoint, self.only)
+        self.few_steps = recipe_for(self.checkpoint, self.few_steps)
         self.facts: Facts = read_facts(self.checkpoint, self.refine)
         self.schedulers: Schedulers = read_schedulers(self.checkpoint.base, self.few_steps)
         self.table: dict[str, Engine] = engine_table(self.facts)

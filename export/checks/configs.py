@@ -81,6 +81,7 @@ class UNetConfig(Denoiser):
     out_channels: Size = 4
     up_block_types: list[Literal["UpBlock2D", "CrossAttnUpBlock2D"]]
     center_input_sample: bool = False
+    time_cond_proj_dim: Size | None = None
     dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 

@@ -13,6 +13,7 @@ from ..facts import Facts
 from .controlnet import controlnet_module
 from .depth_estimator import DepthEstimator, depth_model
 from .face_attention import add_face_attention
+from .guidance import fuse_guidance
 from .identity_projector import IdentityProjector
 from .loading import load_diffusers, load_transformers
 from .lora import fuse_loras
@@ -64,9 +65,10 @@ def controlnet(row: ControlNet, checkpoint: Checkpoint, facts: Facts, dtype: tor
 
 
 def unet(checkpoint: Checkpoint, facts: Facts, dtype: torch.dtype) -> nn.Module:
-    """SDXL's UNet with its LoRAs and InstantID's face attention."""
+    """SDXL's UNet with its LoRAs, the guidance it may be distilled with, and InstantID's face attention."""
     network = _denoiser(UNet2DConditionModel, checkpoint.unet, dtype)
     fuse_loras(network, "unet", checkpoint)  # before the face attention: it takes over the layers LoRAs are made for
+    fuse_guidance(network)
     weights = load_ip_adapter(checkpoint)["ip_adapter"]
     add_face_attention(network, {name: weight.to(dtype) for name, weight in weights.items()})
     return UNet(network, facts.vae_factor, len(facts.residuals) + 1)

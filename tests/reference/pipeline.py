@@ -76,9 +76,13 @@ class ReferencePipeline:
         """Return the picture as (H, W, 3) uint8 RGB; ``leave_out``: ip_adapter, identitynet or depth.
 
         ``timesteps``: in place of the scheduler's own for ``steps``. ``image``: (H, W, 3) uint8 RGB, from which the
-        run starts as diffusers' StableDiffusionXLControlNetImg2ImgPipeline does, with its ``strength``.
+        run starts as diffusers' StableDiffusionXLControlNetImg2ImgPipeline does, with its ``strength``. A UNet with
+        ``time_cond_proj_dim`` (LCM's) gets ``guidance`` as an input.
         """
-        guided = guidance > 1
+        guided, guidance_embedding = guidance > 1, None
+        if self.unet.config.time_cond_proj_dim is not None:  # as in diffusers: the network itself is told
+            guided, width = False, self.unet.config.time_cond_proj_dim
+            guidance_embedding = self.text.get_guidance_scale_embedding(torch.tensor([guidance - 1]), width)
         height, width = conditions.keypoints.shape[:2]
         text, pooled = self._text(prompt, negative_prompt, guided)
         face = self._face(conditions.embedding, guided)
@@ -113,6 +117,7 @@ class ReferencePipeline:
                 sample,
                 t,
                 torch.cat([text, face], dim=1),
+                timestep_cond=guidance_embedding,
                 added_cond_kwargs=added,
                 down_block_additional_residuals=summed[:-1],
                 mid_block_additional_residual=summed[-1],

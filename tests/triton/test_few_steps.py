@@ -1,6 +1,7 @@
 """Checkpoints for few steps: pictures against the published recipes on the same weights, and Triton's answers."""
 
 import io
+import shutil
 from pathlib import Path
 
 import diffusers
@@ -75,6 +76,20 @@ def reference(miniature_checkpoint: Path, lora: Path, tmp_path_factory: pytest.T
 
 
 @pytest.fixture(scope="module")
+def guidance_distilled(miniature_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint with a UNet as LCM distils it whole: guidance is an input, here by random weights."""
+    folder = tmp_path_factory.mktemp("lcm")
+    shutil.copytree(miniature_checkpoint, folder, dirs_exist_ok=True)
+    unet = diffusers.UNet2DConditionModel.from_pretrained(folder / "base" / "unet")
+    torch.manual_seed(0)
+    distilled = diffusers.UNet2DConditionModel.from_config({**unet.config, "time_cond_proj_dim": 32})
+    added = distilled.load_state_dict(unet.state_dict(), strict=False).missing_keys
+    assert added == ["time_embedding.cond_proj.weight"]
+    distilled.save_pretrained(folder / "base" / "unet")
+    return folder
+
+
+@pytest.fixture(scope="module")
 def export(miniature_checkpoint: Path, lora: Path, tmp_path_factory: pytest.TempPathFactory):
     """Export the miniature as a checkpoint of one kind; only the first one takes the time of its engines."""
     folder = tmp_path_factory.mktemp("few") / "miniature"
@@ -99,6 +114,23 @@ def test_the_picture_is_that_of_the_published_recipe(kind, export, reference, se
     expected = reference(seen, PROMPT, steps=4, guidance=1.0, seed=7, timesteps=timesteps)
     assert psnr_db(np.asarray(Image.open(io.BytesIO(made.image))), expected) >= 50
     assert made.warnings == ()
+
+
+def test_lcms_whole_unet_has_the_published_guidance_built_in(
+    export, guidance_distilled, server, miniature_repository, face, pose
+):
+    pipeline = make_pipeline(export("lcm", guidance_distilled / "base" / "unet"))
+    request = {"prompt": PROMPT, "face_image": face, "pose_image": pose, "seed": 7, "output_format": "png"}
+    made = generate(pipeline, {**request, "enhance_face_region": False})
+    seen = conditions_of(server.grpc_url, miniature_repository, face, pose, region=False)
+    reference = ReferencePipeline(guidance_distilled)
+    reference.scheduler = published_scheduler("lcm", diffusers.EulerDiscreteScheduler.from_config(SDXL).config)
+    expected, other = (reference(seen, PROMPT, steps=4, guidance=guidance, seed=7) for guidance in (8.0, 2.0))
+    assert psnr_db(np.asarray(Image.open(io.BytesIO(made.image))), expected) >= 50
+    assert psnr_db(expected, other) < 45
+    assert made.warnings == ()
+    warned = generate(pipeline, {**request, "guidance_scale": 2.0})
+    assert warned.warnings == ("guidance_scale: 2; the checkpoint (lcm) is made for 1",)
 
 
 def test_triton_takes_the_checkpoints_steps_and_warns_of_others(export, face, pose):

@@ -119,7 +119,7 @@ CONFIGS: list[tuple[Break, str]] = [
      rf"{ADAPTER}: image_proj's proj_in.weight takes embeddings of width 256; {ARCFACE} makes them 512 wide"),
     (nested_adapter("image_proj", changed("proj_out.weight", lambda x: x[:64])),
      rf"{ADAPTER}: image_proj's proj_out.weight makes tokens of width 64; base/unet attends to tokens of width 128"),
-    (fields(UNET, time_cond_proj_dim=256), rf"{UNET}: time_cond_proj_dim is 256, which is not supported; .* null"),
+    (fields(UNET, time_cond_proj_dim="wide"), rf"{UNET}: time_cond_proj_dim is \"wide\"; it should be .*integer"),
     (fields(UNET, in_channels=9), rf"{UNET}: in_channels is 9 \(an inpainting UNet\?\); .*base/vae have 4 channels"),
     (fields(UNET, out_channels=8), rf"{UNET}: out_channels is 8; .*4 channels"),
     (fields(UNET, in_channels=None), rf"{UNET}: in_channels is null; it should be a valid integer"),

@@ -17,6 +17,7 @@ from export.checkpoint import Checkpoint, Lora
 from export.errors import CheckpointError
 from export.fetching.published import FEW_STEPS
 from export.few_steps import RECIPES, FewStepWeights, Recipe, find_weights
+from export.networks.guidance import fuse_guidance
 from export.repository import Export
 from export.schedulers import Schedulers, read_schedulers
 from insta_depth_shared.manifest import Manifest
@@ -157,6 +158,51 @@ def test_a_unet_takes_the_place_of_the_bases(tiny_checkpoint: Path, tmp_path: Pa
     assert export.schedulers.default == "ddim"
     with pytest.raises(CheckpointError, match=f"missing: {tmp_path / 'elsewhere' / 'config.json'}"):
         Checkpoint.at(tiny_checkpoint, unet=tmp_path / "elsewhere")
+
+
+@pytest.fixture
+def guidance_distilled(tiny_checkpoint: Path, tmp_path: Path) -> Path:
+    """The folder of a UNet as LCM distils it whole: guidance is an input, here by random weights."""
+    unet = diffusers.UNet2DConditionModel.from_pretrained(tiny_checkpoint / "base" / "unet")
+    torch.manual_seed(0)
+    distilled = diffusers.UNet2DConditionModel.from_config({**unet.config, "time_cond_proj_dim": 8})
+    distilled.save_pretrained(tmp_path / "unet")
+    return tmp_path / "unet"
+
+
+def test_lcms_whole_unet_is_exported_as_nothing_else(
+    tiny_checkpoint: Path, guidance_distilled: Path, tmp_path: Path
+) -> None:
+    checkpoint = Checkpoint.at(tiny_checkpoint, unet=guidance_distilled)
+    for recipe in (None, RECIPES["hyper"]):
+        with pytest.raises(CheckpointError, match=r"time_cond_proj_dim is 8: a UNet that LCM .*lcm:base"):
+            Export(checkpoint, tmp_path / "out", few_steps=recipe)
+    assert RECIPES["lcm"].max_guidance_scale == 2
+    exported = Export(checkpoint, tmp_path / "out", few_steps=RECIPES["lcm"]).few_steps
+    assert exported is not None
+    assert exported.max_guidance_scale == 1
+
+
+@torch.no_grad()
+def test_guidance_as_an_input_becomes_part_of_the_weights(guidance_distilled: Path) -> None:
+    unet = diffusers.UNet2DConditionModel.from_pretrained(guidance_distilled)
+    given = {
+        "sample": torch.randn(1, 4, 16, 16),
+        "timestep": torch.tensor([501.0]),
+        "encoder_hidden_states": torch.randn(1, 7, unet.config.cross_attention_dim),
+        "added_cond_kwargs": {
+            "text_embeds": torch.randn(
+                1, unet.config.projection_class_embeddings_input_dim - 6 * unet.config.addition_time_embed_dim
+            ),
+            "time_ids": torch.tensor([[128.0, 128, 0, 0, 128, 128]]),
+        },
+    }
+    # What diffusers' pipeline does with the model card's guidance_scale=8.0.
+    embedding = diffusers.StableDiffusionXLPipeline.get_guidance_scale_embedding(None, torch.tensor([8.0 - 1]), 8)
+    expected, without = unet(**given, timestep_cond=embedding).sample, unet(**given).sample
+    fuse_guidance(unet)
+    torch.testing.assert_close(unet(**given).sample, expected, rtol=1e-4, atol=1e-5)
+    assert (expected - without).abs().max() > 1e-2
 
 
 def test_a_lora_is_fetched_where_export_looks_for_it(
