@@ -5,11 +5,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from insta_depth_shared.manifest import SAME_PERSON_COSINE
+
 from .checkpoint import Checkpoint, load_ip_adapter
 from .checkpoint.files import read_object
 from .depth import DepthInput, depth_input, is_distance
 from .errors import CheckpointError
-from .face_inputs import detector_sides, recognizer_rows
+from .face_inputs import detector_sides, recognizer_rows, same_person_cosine
 
 CELL_PX = 64
 """Heights and widths are multiples of this many pixels, as in InstantID's own resizing."""
@@ -50,6 +52,8 @@ class Facts:
     min_side: int
     depth_is_distance: bool = False
     """Whether the depth estimator's larger values are farther (metres); else nearer (inverse depth)."""
+    same_person_cosine: float = SAME_PERSON_COSINE
+    """Below it two of the recogniser's embeddings are of different people."""
     can_refine: bool = False
     """Whether there is an engine that encodes pictures, for the second pass over a face."""
 
@@ -89,6 +93,7 @@ def read_facts(checkpoint: Checkpoint, can_refine: bool = True) -> Facts:
         detector_sides=sides,
         detector_is_fixed=len(sides) == 1,
         recognizer_rows=recognizer_rows(checkpoint.face_recognizer),
+        same_person_cosine=same_person_cosine(checkpoint.face_recognizer),
         min_side=(unet.get("sample_size") or 128) * vae_factor,
     )
 

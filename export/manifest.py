@@ -71,6 +71,7 @@ def make_manifest(
             embedding_size=facts.face_embedding_width,
             token_count=facts.face_token_count,
             detector_sizes=list(facts.detector_sides),
+            same_person_cosine=facts.same_person_cosine,
         ),
         depth=DepthFacts(is_distance=facts.depth_is_distance),
         scheduler=schedulers.config,

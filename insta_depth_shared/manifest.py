@@ -8,6 +8,8 @@ from typing import Any
 from .attributes import DEFAULTS
 
 FILE_NAME = "manifest.json"
+SAME_PERSON_COSINE = 0.2
+"""Below it two faces are of different people to insightface's demo of recognition (web-demos/src_recognition)."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class FaceFacts:
 
     ``detector_sizes``: square input sizes to try in this order; a single one if the network's input is fixed.
     ``min_face_px``: minimum shorter side of a face's box, in pixels of the picture sent, for its embedding to
-    identify the person.
+    identify the person. ``same_person_cosine``: below it two embeddings are of different people.
     """
 
     embedding_size: int
@@ -68,6 +70,7 @@ class FaceFacts:
     detector_sizes: list[int]
     detector_threshold: float = 0.5
     min_face_px: int = 24
+    same_person_cosine: float = SAME_PERSON_COSINE
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The face recogniser: a small residual network with the interface of the published file."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -71,8 +73,8 @@ def build_recognizer(config: CheckpointConfig, seed: int, faces: torch.Tensor) -
     return network
 
 
-def write_recognizer(path: Path, network: Recognizer) -> None:
-    """Export with the published file's interface: numeric names, dynamic batch."""
+def write_recognizer(path: Path, network: Recognizer, metadata: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Export with the published file's interface: numeric names, dynamic batch; ``metadata`` goes into the file."""
     program = torch.onnx.export(
         network,
         (torch.zeros(2, 3, SIDE_PX, SIDE_PX),),
@@ -84,4 +86,5 @@ def write_recognizer(path: Path, network: Recognizer) -> None:
     )
     assert program is not None
     drop_traces(program)
+    program.model.metadata_props.update(metadata)
     program.save(path, external_data=False)

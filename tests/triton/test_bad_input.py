@@ -111,11 +111,13 @@ def test_of_several_faces_the_wrong_one_is_named_by_its_place(make, face):
         make(face_image=[face] * 9)
 
 
-def test_another_person_is_found_out_unless_they_are_to_be_averaged(make, face):
+def test_another_person_is_found_out_unless_they_are_to_be_averaged(make, face, pose):
     case = next(draw_cases(1, seed=7))
     other = _png(Image.fromarray(case.face_picture))
     with pytest.raises(FacesDiffer, match=r"^face_image\[2\]: shows another person than the others"):
         make(face_image=[face, face, other])
+    with pytest.raises(FacesDiffer, match=r"^face_image\[1\]: shows another person than face_image\[0\]"):
+        make(face_image=[face, pose])
     mixed = make(face_image=[face, face, other], face_mismatch="average", num_inference_steps=4)
     assert not np.array_equal(mixed, make(num_inference_steps=4))
     same = [_png(Image.fromarray(picture)) for picture in case.face_pictures(8)]

@@ -1,11 +1,12 @@
 """Several pictures of one person: their mean is the identity, and another person's is found out."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from denoising.faces import SAME_PERSON_COSINE, check_one_person
+from denoising.faces import check_one_person
 
 from insta_depth_shared.errors import FacesDiffer, FaceTooSmall, NoFace
 from tests.unit.denoising.fakes import FakeNetworks, picture
@@ -86,11 +87,22 @@ async def test_different_people_are_averaged_where_that_is_asked_for() -> None:
 
 @pytest.mark.parametrize(("above", "count"), [(True, 2), (False, 2), (True, 5), (False, 5)])
 def test_the_limit_is_the_cosine_with_the_mean_of_the_others(above: bool, count: int) -> None:
-    angle = np.arccos(SAME_PERSON_COSINE) + (-1e-3 if above else 1e-3)
+    least = 0.3
+    angle = np.arccos(least) + (-1e-3 if above else 1e-3)
     faces = [np.array([1.0, 0.0])] * (count - 1) + [3 * np.array([np.cos(angle), np.sin(angle)])]
     names = [f"face_image[{place}]" for place in range(count)]
     if above:
-        check_one_person(faces, names)
+        check_one_person(faces, names, least)
     else:
         with pytest.raises(FacesDiffer, match=rf"face_image\[{count - 1}\]"):
-            check_one_person(faces, names)
+            check_one_person(faces, names, least)
+
+
+async def test_the_limit_is_the_checkpoint_s() -> None:
+    studio = PeoplesStudio()
+    manifest = studio.pipeline._manifest
+    pair = [face(0), face(100)]
+    await studio.generate(face_image=pair)
+    studio.pipeline._manifest = replace(manifest, face=replace(manifest.face, same_person_cosine=0.9))
+    with pytest.raises(FacesDiffer, match=r"embeddings is 0\.82, below 0\.9;"):
+        await studio.generate(face_image=pair)

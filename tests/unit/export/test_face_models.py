@@ -5,7 +5,7 @@ from onnx import TensorProto, helper
 
 from export.engines import Engine
 from export.errors import CheckpointError
-from export.face_inputs import detector_sides, recognizer_rows
+from export.face_inputs import SAME_PERSON, detector_sides, recognizer_rows, same_person_cosine
 from export.face_models import convert_face_model
 from export.parity import open_session
 from export.tensors import Axis, Tensor
@@ -80,3 +80,17 @@ def test_a_recogniser_of_any_number_of_rows_is_told_from_a_fixed_one(tmp_path):
     onnx.save(model, tmp_path / "free.onnx")
     assert recognizer_rows(source) == 1
     assert recognizer_rows(tmp_path / "free.onnx") is None
+
+
+def test_a_recogniser_may_say_how_like_two_pictures_of_one_person_are(tmp_path):
+    source = _published(tmp_path / "published.onnx", [112, 112], 11, outputs=1)
+    assert same_person_cosine(source) == 0.2
+    model = onnx.load(source)
+    for said, expected in (("0.45", 0.45), ("-0.1", -0.1), ("4.5", None), ("nan", None), ("high", None)):
+        helper.set_model_props(model, {SAME_PERSON: said})
+        onnx.save(model, source)
+        if expected is not None:
+            assert same_person_cosine(source) == expected
+            continue
+        with pytest.raises(CheckpointError, match=rf"same_person_cosine is '{said}'; a number between -1 and 1"):
+            same_person_cosine(source)

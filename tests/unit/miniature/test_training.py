@@ -13,6 +13,7 @@ from transformers import CLIPTokenizer
 
 from export.checkpoint import Checkpoint
 from export.engines import ROW_OF
+from export.face_inputs import same_person_cosine
 from export.facts import read_facts
 from export.few_steps import RECIPES, find_weights
 from export.networks.lora import fuse_loras
@@ -137,7 +138,8 @@ def test_the_exported_engines_predict_the_noise_that_training_predicted(made):
     torch.testing.assert_close(predicted, noise, rtol=0.02, atol=0.02)
 
 
-def test_a_written_recogniser_sees_faces_as_the_trained_one_did(made):
+def test_a_written_recogniser_sees_faces_as_the_trained_one_did_and_says_who_is_the_same(made):
+    assert same_person_cosine(made[0].face_recognizer) == 0.45
     checkpoint, _, recognizer = made
     faces = np.random.default_rng(0).integers(256, size=(3, 112, 112, 3), dtype=np.uint8)
     parts = load_parts(checkpoint, load_unet(checkpoint), torch.device("cpu"))

@@ -13,8 +13,6 @@ from .networks import Face, Networks, analyse_face
 
 CLOSER_SIDE_PX = 2560
 """Maximum longer side of the picture in the second search."""
-SAME_PERSON_COSINE = 0.2
-"""Below it two faces are of different people to insightface's demo of recognition (web-demos/src_recognition)."""
 SURROUNDINGS = 8.0
 """Side of the crop around a face that is too small for an identity, in longer sides of its box."""
 
@@ -81,8 +79,8 @@ async def find_identity(networks: Networks, picture: SentPicture, field: str, ne
     return await _look_closer(networks, await asyncio.to_thread(picture.closer), picture, face)
 
 
-def check_one_person(embeddings: Sequence[np.ndarray], names: Sequence[str]) -> None:
-    """Raise `FacesDiffer` where a face is unlike the mean of the others.
+def check_one_person(embeddings: Sequence[np.ndarray], names: Sequence[str], least_cosine: float) -> None:
+    """Raise `FacesDiffer` where a face's cosine with the mean of the others is below ``least_cosine``.
 
     ``embeddings``: (512,) each, of any length; ``names``: of their pictures. The message names the most unlike one.
     """
@@ -91,11 +89,11 @@ def check_one_person(embeddings: Sequence[np.ndarray], names: Sequence[str]) -> 
     cosines = (unit * others).sum(axis=1) / np.linalg.norm(others, axis=1)
     is_pair = len(names) == 2
     place = 1 if is_pair else int(np.argmin(cosines))
-    if cosines[place] < SAME_PERSON_COSINE:
+    if cosines[place] < least_cosine:
         rest = names[0] if is_pair else "the others"
         raise FacesDiffer(
             f"{names[place]}: shows another person than {rest}: the cosine of their embeddings is "
-            f'{cosines[place]:.2f}, below {SAME_PERSON_COSINE:g}; leave it out, or set face_mismatch to "average"'
+            f'{cosines[place]:.2f}, below {least_cosine:g}; leave it out, or set face_mismatch to "average"'
         )
 
 

@@ -261,7 +261,7 @@ class Pipeline:
         names = request.face_names
         embeddings = [await self._identity(*each) for each in zip(pictures, names, strict=True)]
         if len(embeddings) > 1 and request.face_mismatch == "error":
-            check_one_person(embeddings, names)
+            check_one_person(embeddings, names, self._manifest.face.same_person_cosine)
         embedding = np.mean(embeddings, axis=0)
         return await project_face(self._networks, embedding, request.is_guided, self._dtype, self._device)
 
