@@ -52,8 +52,8 @@ def files_in(folder: Path) -> set[str]:
 
 
 def weights_in(miniature: Path) -> set[str]:
-    """What the published repositories have: neither the demo's pictures nor the card."""
-    return {path for path in files_in(miniature) if "/" in path and not path.startswith("pictures/")}
+    """What ``fetch`` brings without being asked for more: no demo's pictures, no card, no LoRA for few steps."""
+    return {path for path in files_in(miniature) if "/" in path and not path.startswith(("pictures/", "few-steps/"))}
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
