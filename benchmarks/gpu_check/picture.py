@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from diffusers import EulerDiscreteScheduler
 
 from export.in_process import import_models_of
+from insta_depth_shared.attributes import DEFAULTS
+from miniature.diffusion import sdxl_scheduler
 
 from .flops import network_tflop, step_tflop
 from .networks import DEPTH_ESTIMATOR, VAE_DECODER, step_engines
@@ -15,16 +16,7 @@ from .options import Options
 from .step import SOURCE, Network, Step, Tensors, ensemble_config, step_inputs
 from .torch_networks import eager_network
 
-STEPS = 10
-_GUIDANCE = 3.0
-# stabilityai/stable-diffusion-xl-base-1.0, scheduler_config.json
-_SCHEDULER = {
-    "beta_schedule": "scaled_linear",
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "timestep_spacing": "leading",
-    "steps_offset": 1,
-}
+STEPS: int = DEFAULTS["num_inference_steps"]
 
 
 class Picture:
@@ -36,10 +28,12 @@ class Picture:
     def __init__(self, networks: Mapping[str, Network], options: Options) -> None:
         import_models_of(SOURCE)
         from denoising.control_pictures import depth_picture
+        from denoising.loop import guide
 
         self._step = Step(networks, ensemble_config(options))
         self._estimate_depth, self._decode = networks[DEPTH_ESTIMATOR], networks[VAE_DECODER]
-        self._pixels, self._depth_picture = once_inputs(DEPTH_ESTIMATOR, options), depth_picture
+        self._pixels = once_inputs(DEPTH_ESTIMATOR, options)
+        self._depth_picture, self._guide = depth_picture, guide
 
     def __call__(self, inputs: Mapping[str, torch.Tensor]) -> Tensors:
         """The step's inputs for a guided pair, ``sample`` being noise → image (1, H, W, 3) uint8 RGB."""
@@ -53,7 +47,7 @@ class Picture:
 
     def _denoised(self, conditions: Tensors) -> torch.Tensor:
         # Its timesteps and sigmas stay on the host, so that no step waits for the device.
-        scheduler = EulerDiscreteScheduler(**_SCHEDULER)
+        scheduler = sdxl_scheduler()
         scheduler.set_timesteps(STEPS)
         latents = conditions["sample"][:1].float() * scheduler.init_noise_sigma
         for timestep in scheduler.timesteps:
@@ -62,8 +56,7 @@ class Picture:
                 "sample": sample.expand_as(conditions["sample"]).contiguous(),
                 "timestep": torch.full_like(conditions["timestep"], timestep.item()),
             }
-            negative, positive = self._step({**conditions, **rows}).float().chunk(2)
-            guided = negative + _GUIDANCE * (positive - negative)
+            guided = self._guide(self._step({**conditions, **rows}).float(), DEFAULTS["guidance_scale"])
             latents = scheduler.step(guided, timestep, latents).prev_sample
         return latents
 
