@@ -84,7 +84,7 @@ def _pair(sides: tuple[Side, Side], swapped: bool) -> tuple[float, float]:
 def _summary(pairs: list[tuple[float, float]], steps: int) -> Measured:
     """Compare milliseconds of denoising, (through Triton, in one process) a pair.
 
-    The rest of a request is left out: Triton's response cache spares it the faces and the prompts.
+    The rest of a request is left out: the orchestrator's cache spares it the faces and the prompts.
     """
     ratios = sorted(triton / process for triton, process in pairs)
     return {

@@ -46,8 +46,7 @@ class Bls:
         """
         response = await self._request(model, inputs, outputs, device=device).async_exec()
         self._raise_for_error(model, response)
-        by_name = self._pb_utils.get_output_tensor_by_name
-        return device_tensors({name: by_name(response, name) for name in outputs}, device)
+        return device_tensors({name: self._output(model, response, name) for name in outputs}, device)
 
     def call_now(self, model: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> Arrays:
         """Like `call`, but blocking, for a model that has nothing else to do."""
@@ -103,8 +102,13 @@ class Bls:
 
     def _arrays(self, model: str, response: Any, outputs: Sequence[str]) -> Arrays:
         self._raise_for_error(model, response)
-        by_name = self._pb_utils.get_output_tensor_by_name
-        return {name: by_name(response, name).as_numpy() for name in outputs}
+        return {name: self._output(model, response, name).as_numpy() for name in outputs}
+
+    def _output(self, model: str, response: Any, name: str) -> Any:
+        tensor = self._pb_utils.get_output_tensor_by_name(response, name)
+        if tensor is None:
+            raise EngineFailed(f"{model}: answered without {name}")
+        return tensor
 
     @staticmethod
     def _raise_for_error(model: str, response: Any) -> None:

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--database", choices=databases.NAMES, default="sqlite", help="of the accounts (%(default)s)")
     parser.add_argument("--minutes", type=float, default=30, help="(%(default)s); at least what the faults take")
     parser.add_argument("--faults", nargs="*", help="only those whose name contains one of these words")
-    parser.add_argument("--output", type=Path, default=Path("build/soak"), help="for records and report")
+    parser.add_argument("--output", type=Path, default=Path("build/soak"), help="for records, report and logs")
     parsed = parser.parse_args(arguments)
     console = Console()
     with (
@@ -43,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         databases.open_database(parsed.database, Path(folder)) as database,
         System(parsed.repository, Path(folder), database) as system,
     ):
-        found = list(soak(system, parsed, console))
+        try:
+            found = list(soak(system, parsed, console))
+        finally:
+            system.copy_logs(parsed.output)
     for record in found:
         records.append(parsed.output / "records.jsonl", record)
     (parsed.output / "report.md").write_text(report.markdown(found), encoding="utf-8")

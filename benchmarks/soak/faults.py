@@ -71,7 +71,11 @@ def fill_disk(system: System) -> None:
 
 
 def fill_shared_memory(system: System) -> None:
-    """Leave a mebibyte of /dev/shm, by which Triton and its models exchange tensors, for a while."""
+    """Leave a mebibyte of /dev/shm, by which Triton and its models exchange tensors, for a while.
+
+    Triton is started anew before: what it has taken of /dev/shm in earlier requests would do for the next ones.
+    """
+    restart_server(system)
     free = shutil.disk_usage(_SHARED_MEMORY).free
     if free > psutil.virtual_memory().available / 2:
         raise NotHere(f"/dev/shm has {free >> 20} MiB free, more than half of the memory: filling it would take that")

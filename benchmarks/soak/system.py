@@ -1,6 +1,7 @@
 """Triton, a gateway and its accounts, which can be killed and started again at the same addresses."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,9 +33,9 @@ class System:
 
     def __init__(self, repository: Path, folder: Path, database: Database) -> None:
         self.triton = LocalTriton(repository, ON_FREE_PORTS)
-        self.folder = folder
         self.database = database
         self._port = free_port()
+        self._gateway_log = folder / "gateway.log"
         self._gateway: subprocess.Popen[bytes] | None = None
         with self.ledger() as ledger:
             _, self.secret = ledger.create_key(_KEY_NAME, _CREDITS)
@@ -67,14 +68,14 @@ class System:
             "PAGE": "0",
         }
         environment = os.environ | {_PREFIX + name: value for name, value in own.items()}
-        with (self.folder / "gateway.log").open("ab") as log:
+        with self._gateway_log.open("ab") as log:
             self._gateway = subprocess.Popen(
                 [sys.executable, "-m", "insta_depth", "gateway"], env=environment, stdout=log, stderr=log
             )
         give_up = time.monotonic() + _START_S
         while not self._is_gateway_up():
             if self._gateway.poll() is not None or time.monotonic() > give_up:
-                raise RuntimeError(f"the gateway did not start; its log is {self.folder / 'gateway.log'}")
+                raise RuntimeError(f"the gateway did not start; its log is {self._gateway_log}")
             time.sleep(0.1)
 
     def end_gateway(self, how: signal.Signals) -> None:
@@ -110,6 +111,12 @@ class System:
         """Return the figures of the callers' key."""
         with self.ledger() as ledger:
             return next(summary for summary in ledger.summaries() if summary.name == _KEY_NAME)
+
+    def copy_logs(self, folder: Path) -> None:
+        """Copy the gateway's log, and that of Triton since its last start, into ``folder``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self._gateway_log, folder / "gateway.log")
+        shutil.copy(self.triton.log_path, folder / "triton.log")
 
     def memory_mib(self) -> dict[str, float]:
         """Return the resident memory of the gateway and of Triton with its models; shared pages count in each."""

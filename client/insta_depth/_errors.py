@@ -118,15 +118,19 @@ _ERRORS_BY_STATUS: dict[grpc.StatusCode, type[InstaDepthError]] = {
 
 _CODED = re.compile(r"\[(?P<code>[A-Z_]+)\] (?P<message>.*)", re.DOTALL)
 
-_WITHOUT_OUR_MODELS = re.compile(
-    r"unknown model|no available versions|is not ready|Stub process .* is not healthy|Server (is stopping|not ready)"
+_CANNOT_SERVE = re.compile(
+    r"unknown model|no available versions|is not ready|Stub process .*is not healthy|health mutex"
+    r"|[Ss]erver (is stopping|is shutting down|not ready|exiting)|shared memory (pool|region|key)"
 )
-"""How Triton answers for a model that is absent, still loading, or whose process died, and while it stops."""
+"""How Triton answers for a model that is absent, loading or whose process died, while it stops, and if /dev/shm is full.
+
+From the sources of its core, server and Python backend, r24.10 and r26.09.
+"""
 
 
 def from_text(text: str) -> InstaDepthError:
     """Return the error that a server's text means."""
-    if _WITHOUT_OUR_MODELS.search(text):
+    if _CANNOT_SERVE.search(text):
         return ServerUnavailable(f"the server cannot run Insta Depth: {text}")
     return _coded(text) or InstaDepthError(text)
 

@@ -51,8 +51,6 @@ class Settings:
     """GPU memory for tensors between models; default: `cuda_pool_bytes` of the rows."""
     pinned_pool_bytes: int = 512 * _MIB
     """Host memory through which tensors go to the GPU and back."""
-    cache_bytes: int = 64 * _MIB
-    """Size of the response cache, for repeated faces and prompts."""
     log_verbose: int = 0
     exit_timeout_s: int = 120
     """Seconds for requests in flight after the server was asked to stop."""
@@ -114,7 +112,6 @@ _READ: dict[str, Callable[[str, str], Any]] = {
     "repository": _repository,
     "cuda_pool_bytes": _whole(0),
     "pinned_pool_bytes": _whole(0),
-    "cache_bytes": _whole(_MIB),
     "log_verbose": _whole(0, 9),
     "exit_timeout_s": _whole(0, 3600),
     "grpc_connection_age_s": _whole(1, 86400),
@@ -154,7 +151,6 @@ def arguments(settings: Settings, rows: int, admin_key: str) -> Iterator[str]:
     yield "--model-control-mode=none"
     yield "--exit-on-error=true"
     yield "--strict-readiness=true"
-    yield f"--cache-config=local,size={settings.cache_bytes}"
     yield f"--cuda-memory-pool-byte-size=0:{pool}"
     yield f"--pinned-memory-pool-byte-size={settings.pinned_pool_bytes}"
     yield "--disable-auto-complete-config"  # configurations are complete, and asking an engine loads it twice

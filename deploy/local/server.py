@@ -43,7 +43,6 @@ class Options:
     http_port: int = 8000
     grpc_port: int = 8001
     metrics_port: int = 8002
-    response_cache_bytes: int = 64 << 20
     start_timeout_s: float = 600.0
     stop_timeout_s: float = 8.0
     """The server is killed after this time: one that is answering a unary request would never stop."""
@@ -190,8 +189,6 @@ class LocalTriton:
         options = self.options
         yield f"--model-repository={self._paths.of(self.repository, 'repository')}"
         yield f"--backend-directory={prepared.backends}"
-        yield f"--cache-directory={files.caches}"
-        yield f"--cache-config=local,size={options.response_cache_bytes}"
         for purpose, port in self._ports.items():
             yield f"--{purpose}-address={options.host}"
             yield f"--{purpose}-port={port}"

@@ -1,7 +1,7 @@
 """Triton itself, from the ``nvidia-pytriton`` wheel.
 
-Only the server, its Python backend with the stubs, and the local response cache are kept. The wheel's requirements are
-for its Python interface, which is not used: hence ``--no-deps`` and a separate folder.
+Only the server and its Python backend with the stubs are used. The wheel's requirements are for its Python interface,
+which is not: hence ``--no-deps`` and a separate folder.
 """
 
 import importlib.util
@@ -45,11 +45,6 @@ class TritonFiles:
     def python_backend(self) -> Path:
         """The Python backend, without a stub."""
         return self.root / "pytriton" / "tritonserver" / "backends" / "python"
-
-    @property
-    def caches(self) -> Path:
-        """Folders of response caches."""
-        return self.root / "pytriton" / "tritonserver" / "caches"
 
     def stub(self, python_version: str) -> Path:
         """The executable that runs a Python model, for ``python_version`` such as ``3.11``."""

@@ -63,8 +63,7 @@ def bare_triton(repository: Path, folder: Path, settings: Mapping[str, str] | No
     prepared, prefix = runtime.prepare(files), f"insta_depth_{os.getpid()}_{uuid.uuid4().hex[:8]}_"
     _, *arguments = serve_triton.command(given | dict(settings or {}))
     # Where the wheel has what lies under /opt/tritonserver in the container.
-    places = [f"--backend-directory={prepared.backends}", f"--cache-directory={files.caches}"]
-    places.append(f"--backend-config=python,shm-region-prefix-name={prefix}")
+    places = [f"--backend-directory={prepared.backends}", f"--backend-config=python,shm-region-prefix-name={prefix}"]
     log_path = folder / "triton.log"
     with log_path.open("w") as log:
         process = subprocess.Popen(

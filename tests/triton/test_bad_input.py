@@ -80,9 +80,10 @@ def test_a_prompt_of_100_kb_is_too_large(make):
         make(prompt="a " * 51200)
 
 
-def test_a_prompt_of_too_many_windows_is_too_large(make):
-    with pytest.raises(TooLarge, match=r"^(\[TOO_LARGE\] )?prompt: "):
-        make(prompt="red dress, blue sky, " * 150)
+def test_a_prompt_of_too_many_windows_is_too_large_however_often_it_comes(make):
+    for _ in range(2):
+        with pytest.raises(TooLarge, match=r"^(\[TOO_LARGE\] )?prompt: "):
+            make(prompt="red dress, blue sky, " * 150)
 
 
 def test_a_bomb_is_refused_by_its_header(make):

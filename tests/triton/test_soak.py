@@ -18,6 +18,12 @@ FAULTS = (
 )
 
 
+def _errors(log: Path) -> str:
+    """Return the last lines of the gateway's log about errors that no fault explains."""
+    lines = log.read_text(encoding="utf-8").splitlines()
+    return "\n".join([line for line in lines if '"ERROR"' in line and "SERVER_UNAVAILABLE" not in line][-20:])
+
+
 @pytest.mark.long
 def test_killed_processes_and_full_disks_cost_no_credit(
     miniature_repository: Path, miniature_checkpoint: Path, tmp_path: Path
@@ -35,5 +41,6 @@ def test_killed_processes_and_full_disks_cost_no_credit(
         "credits_held": 0,
         "mistakes_accepted": 0,
     }
-    assert end.measured["other_failures"] == ""
+    assert end.measured["other_failures"] == "", _errors(tmp_path / "gateway.log")
+    assert next(record for record in faults if record.row == "shared memory full").measured.get("unavailable", 1) > 0
     assert float(end.measured["pictures"]) > 20

@@ -21,9 +21,17 @@ def test_an_error_can_be_caught_by_its_parent() -> None:
         "Stub process 'insta_depth_stream_0_0' is not healthy.",
         "Server is stopping, scheduler for model has stopped accepting new inference requests",
         "[ENGINE_FAILED] denoise_step: Model denoise_step - Error when running inference: Server not ready",
+        "GRPC server is shutting down and has stopped accepting new requests.",
+        "Server exiting",
+        "[ENGINE_FAILED] unet: Stub process is not healthy.",
+        "[ENGINE_FAILED] unet: Failed to obtain the health mutex.",
+        "[ENGINE_FAILED] face_detector: Failed to increase the shared memory pool size for key 'insta_depth_1' to 1048576 "
+        "bytes. If you are running Triton inside docker, use '--shm-size' flag to control the shared memory region size. "
+        "Error: No space left on device",
+        "Failed to create new mapped region for the grown shared memory region 'insta_depth_1'. ",
     ],
 )
-def test_a_server_without_our_models_is_unavailable(text: str) -> None:
+def test_a_server_that_cannot_serve_now_is_unavailable(text: str) -> None:
     assert type(from_text(text)) is ServerUnavailable
 
 

@@ -16,6 +16,7 @@ def test_each_setting_is_read_from_its_variable() -> None:
     [
         ("INSTA_DEPTH_MAX_REQUESTS", "many", "INSTA_DEPTH_MAX_REQUESTS: 'many' is not a whole number"),
         ("INSTA_DEPTH_MAX_PROMPT_CHARACTERS", "0", "INSTA_DEPTH_MAX_PROMPT_CHARACTERS: 0 is below the minimum 1"),
+        ("INSTA_DEPTH_CACHE_BYTES", "-1", "INSTA_DEPTH_CACHE_BYTES: -1 is below the minimum 0"),
         ("INSTA_DEPTH_MAX_ROWS", "1", "INSTA_DEPTH_MAX_ROWS: 1 is below the minimum 2"),
     ],
 )

@@ -69,8 +69,8 @@ class FakeTriton:
 
         return SimpleNamespace(async_exec=async_exec)
 
-    def get_output_tensor_by_name(self, response: Any, name: str) -> FakeTensor:
-        return response.tensors[name]
+    def get_output_tensor_by_name(self, response: Any, name: str) -> FakeTensor | None:
+        return response.tensors.get(name)
 
 
 async def test_on_the_host_tensors_travel_as_arrays() -> None:
@@ -82,6 +82,14 @@ async def test_on_the_host_tensors_travel_as_arrays() -> None:
     (request,) = triton.requests
     assert request.preferred_memory == ("CPU", 0)
     assert all(isinstance(tensor.array, np.ndarray) for tensor in request.inputs)
+
+
+async def test_an_answer_without_an_output_names_model_and_output() -> None:
+    bls = Bls(FakeTriton())
+    with pytest.raises(EngineFailed, match="echo: answered without b"):
+        await bls.call("echo", {"a": np.ones(2)}, ["a", "b"])
+    with pytest.raises(EngineFailed, match="echo: answered without b"):
+        await bls.call_on(HOST, "echo", {"a": np.ones(2)}, ["a", "b"])
 
 
 async def test_on_a_gpu_triton_gets_the_object_itself_and_is_asked_for_gpu_memory() -> None:

@@ -42,6 +42,7 @@ from .refining import (
     put_back,
 )
 from .request import PipelineRequest, parse
+from .response_cache import CachedNetworks
 from .schedulers import prepare_scheduler
 from .settings import Settings
 from .sharing import Sharing
@@ -158,7 +159,7 @@ class Pipeline:
         metrics: Metrics,
         device: torch.device,
     ) -> None:
-        self._networks = networks
+        self._networks = CachedNetworks(networks, settings.cache_bytes)
         self._manifest = manifest
         self._settings = settings
         self._depth_processor = depth_processor

@@ -8,6 +8,8 @@ from typing import Any
 from insta_depth_shared.marks import METADATA
 
 PREFIX = "INSTA_DEPTH_"
+_MINIMA = {"max_rows": 2, "cache_bytes": 0}
+"""Of the whole numbers; 1 for the others."""
 
 
 class SettingError(ValueError):
@@ -27,6 +29,8 @@ class Settings:
     max_image_bytes: int = 16 * 2**20
     max_image_pixels: int = 50_000_000
     max_prompt_characters: int = 8192
+    cache_bytes: int = 64 * 2**20
+    """Answers that are kept: faces and prompts seen before; 0: none."""
     metadata: str = "provenance"
     """What a picture's file says of itself, one of `METADATA`."""
 
@@ -47,7 +51,7 @@ class Settings:
 
 def _read(field: str, name: str, text: str) -> Any:
     if field != "metadata":
-        return _whole_number(name, text, minimum=2 if field == "max_rows" else 1)
+        return _whole_number(name, text, _MINIMA.get(field, 1))
     if text not in METADATA:
         raise SettingError(f"{name}: {text!r} is none of {', '.join(METADATA)}")
     return text
