@@ -1,5 +1,6 @@
 """What goes wrong, one after the other; each returns once it is done, and what had to be restarted has been."""
 
+import contextlib
 import os
 import resource
 import shutil
@@ -82,10 +83,19 @@ def fill_shared_memory(system: System) -> None:
     path = _SHARED_MEMORY / f"insta_depth_soak_{os.getpid()}"
     try:
         with path.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, free - _LEFT_BYTES)
+            _fill(file.fileno())
         time.sleep(_HOLDS_S)
     finally:
         path.unlink(missing_ok=True)
+
+
+def _fill(file: int) -> None:
+    """Take all but `_LEFT_BYTES` of /dev/shm, of which others take meanwhile."""
+    size = 0
+    while (more := shutil.disk_usage(_SHARED_MEMORY).free - _LEFT_BYTES) > 0:
+        with contextlib.suppress(OSError):
+            os.posix_fallocate(file, size, more)
+            size += more
 
 
 def faults(system: System) -> list[Fault]:

@@ -122,7 +122,7 @@ _CANNOT_SERVE = re.compile(
     r"unknown model|no available versions|is not ready|Stub process .*is not healthy|health mutex"
     r"|[Ss]erver (is stopping|is shutting down|not ready|exiting)|shared memory (pool|region|key)"
 )
-"""How Triton answers for a model that is absent, loading or whose process died, while it stops, and if /dev/shm is full.
+"""How Triton answers for a model that is absent, loading or whose process died, while it stops, or without memory.
 
 From the sources of its core, server and Python backend, r24.10 and r26.09.
 """

@@ -25,9 +25,9 @@ def test_an_error_can_be_caught_by_its_parent() -> None:
         "Server exiting",
         "[ENGINE_FAILED] unet: Stub process is not healthy.",
         "[ENGINE_FAILED] unet: Failed to obtain the health mutex.",
-        "[ENGINE_FAILED] face_detector: Failed to increase the shared memory pool size for key 'insta_depth_1' to 1048576 "
-        "bytes. If you are running Triton inside docker, use '--shm-size' flag to control the shared memory region size. "
-        "Error: No space left on device",
+        "[ENGINE_FAILED] face_detector: Failed to increase the shared memory pool size for key 'insta_depth_1' to "
+        "1048576 bytes. If you are running Triton inside docker, use '--shm-size' flag to control the shared memory "
+        "region size. Error: No space left on device",
         "Failed to create new mapped region for the grown shared memory region 'insta_depth_1'. ",
     ],
 )

@@ -4,7 +4,6 @@ import torch
 from denoising.response_cache import CachedNetworks
 
 from insta_depth_shared.errors import EngineFailed, InvalidInput
-
 from tests.unit.denoising.fakes import RED, FakeNetworks
 
 OUTPUTS = ["token_windows", "prompt_embeds"]
