@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import triton_python_backend_utils as pb_utils
-from denoising import DepthProcessor, Pipeline, PipelineOutput, Progress, Settings, TritonMetrics
+from denoising import DepthProcessor, Pipeline, PipelineOutput, Progress, SelfTest, Settings, TritonMetrics
 
 from insta_depth_shared.answers import answer
 from insta_depth_shared.background import Background
@@ -36,8 +37,10 @@ class TritonPythonModel:
         if device.type == "cuda":
             check_plans(folder, Machine.here(device))
         settings = Settings.from_environment(engine_rows=manifest.max_rows)
+        networks = Bls(pb_utils)
+        self._self_test = SelfTest(networks, manifest, device, give_up=_end)
         self._pipeline = Pipeline(
-            Bls(pb_utils),
+            networks,
             manifest,
             settings,
             DepthProcessor(folder / "depth_processor"),
@@ -63,7 +66,8 @@ class TritonPythonModel:
         if CANCEL in parameters:
             self._cancel(parameters[CANCEL])
             return None
-        with self._cancellable(Client(request, sender), parameters.get(CANCELLATION_KEY)) as client:
+        key = parameters.get(CANCELLATION_KEY)
+        with self._cancellable(Client(request, sender), key) as client, self._self_test.watching():
             return _picture_response(await self._pipeline.generate(tensors, client))
 
     @contextmanager
@@ -81,6 +85,12 @@ class TritonPythonModel:
     def _cancel(self, key: str) -> None:
         if key in self._clients:
             self._clients[key].leave()
+
+
+def _end(reason: str) -> None:
+    """End this process: the guard, or `alive.py` in a container, then has the server started anew."""
+    _log.critical("the engines do not answer any more, and this process ends: %s", reason)
+    os._exit(1)
 
 
 def _device(args: dict[str, str]) -> torch.device:

@@ -10,6 +10,7 @@ from .networks import Networks
 from .pipeline import Pipeline, PipelineOutput, Progress, ProgressListener
 from .request import PipelineRequest, parse
 from .schedulers import SCHEDULERS, prepare_scheduler
+from .self_test import SelfTest
 from .settings import SettingError, Settings
 from .sharing import Sharing
 from .step_batcher import StepBatcher
@@ -26,6 +27,7 @@ __all__ = [
     "PipelineRequest",
     "Progress",
     "ProgressListener",
+    "SelfTest",
     "SettingError",
     "Settings",
     "Sharing",
