@@ -1,4 +1,4 @@
-"""An engine whose every call fails, as all do in a process whose GPU context is broken, until the process is another."""
+"""An engine whose every call fails until its process is another one, as in a process whose GPU context is broken."""
 
 import shutil
 from pathlib import Path
