@@ -1,6 +1,5 @@
 """The networks around the loop, each called by its name in the model repository."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -13,6 +12,7 @@ from insta_depth_shared.errors import InvalidInput
 from insta_depth_shared.manifest import Manifest
 
 from .request import PipelineRequest
+from .together import together
 
 
 class Networks(Protocol):
@@ -140,7 +140,7 @@ async def encode_prompts(networks: Networks, request: PipelineRequest, manifest:
 
 async def _encode_alike(networks: Networks, negative_prompt: str, prompt: str) -> list[_Text]:
     prompts = {"negative_prompt": negative_prompt, "prompt": prompt}
-    texts = await asyncio.gather(*(_encode(networks, field, text) for field, text in prompts.items()))
+    texts = await together(*(_encode(networks, field, text) for field, text in prompts.items()))
     longest = max(text.windows for text in texts)
     return [
         encoded if encoded.windows == longest else await _encode(networks, field, text, longest)

@@ -47,6 +47,7 @@ from .schedulers import prepare_scheduler
 from .settings import Settings
 from .sharing import Sharing
 from .step_batcher import StepBatcher
+from .together import together
 from .trajectory import PictureStart
 from .warnings import warnings_of
 
@@ -214,7 +215,8 @@ class Pipeline:
 
     async def _decode_pictures(self, request: PipelineRequest) -> tuple[list[SentPicture], SentPicture]:
         pose = asyncio.to_thread(self._decode_picture, "pose_image", request.pose_image, request.max_side)
-        return await asyncio.gather(self._decode_faces(request), pose)
+        faces, pose_picture = await together(self._decode_faces(request), pose)
+        return faces, pose_picture
 
     async def _decode_faces(self, request: PipelineRequest) -> list[SentPicture]:
         """One after the other: a picture takes all its pixels until it is resized."""
@@ -236,7 +238,7 @@ class Pipeline:
         self, request: PipelineRequest, face_pictures: Sequence[SentPicture], pose_picture: SentPicture
     ) -> tuple[Conditioning, Pose]:
         """Return what the picture is made from, and what the pose picture shows."""
-        face_tokens, pose_face, text, depth = await asyncio.gather(
+        face_tokens, pose_face, text, depth = await together(
             self._face_tokens(face_pictures, request),
             self._pose_face(pose_picture, request.pose_without_face),
             encode_prompts(self._networks, request, self._manifest),
