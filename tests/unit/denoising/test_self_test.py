@@ -9,6 +9,7 @@ from insta_depth_shared.errors import EngineFailed, InvalidInput, Overloaded
 from tests.unit.denoising.fakes import FakeNetworks, make_manifest
 
 BROKEN = EngineFailed("identity_projector: CUDA error: an illegal memory access was encountered")
+STOPPING = EngineFailed("identity_projector: Model identity_projector - Error when running inference: Server not ready")
 FULL = EngineFailed("identity_projector: Failed to increase the shared memory pool size: No space left on device")
 
 
@@ -61,9 +62,10 @@ async def test_a_request_that_is_to_blame_tests_nothing(monkeypatch, error) -> N
     assert await patient.rest() == 0
 
 
-async def test_full_shared_memory_is_not_mended_by_a_new_start(monkeypatch) -> None:
-    patient = Patient(monkeypatch, [FULL] * 100)
-    await patient.fail(FULL)
+@pytest.mark.parametrize("error", [FULL, STOPPING], ids=["full", "stopping"])
+async def test_what_a_new_start_does_not_mend_is_no_reason_for_one(monkeypatch, error) -> None:
+    patient = Patient(monkeypatch, [error] * 100)
+    await patient.fail(error)
     assert await patient.rest() == 1
     assert patient.reasons == []
 

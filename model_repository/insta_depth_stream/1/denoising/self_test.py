@@ -5,6 +5,7 @@ until that process ends (CUDA calls them sticky), while Triton goes on saying th
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -18,8 +19,8 @@ from .networks import Networks, project_face
 
 ATTEMPTS = 6
 PAUSE_S = 5.0
-_OF_MEMORY = "shared memory"
-"""In Triton's words for a full /dev/shm, which a new start does not make empty."""
+_NO_REASON = re.compile(r"shared memory (pool|region|key)|Server (not ready|is stopping)")
+"""Triton's words for a full /dev/shm, which a new start does not make empty, and for a server that stops anyway."""
 
 
 class SelfTest:
@@ -53,7 +54,7 @@ class SelfTest:
         for _ in range(ATTEMPTS):
             await asyncio.sleep(PAUSE_S)
             failure = await self._failure()
-            if failure is None or _OF_MEMORY in failure:
+            if failure is None or _NO_REASON.search(failure):
                 return
         self._give_up(f"identity_projector failed {ATTEMPTS} times in a row: {failure}")
 
