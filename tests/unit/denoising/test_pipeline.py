@@ -128,7 +128,8 @@ async def test_the_conditioning_is_that_of_the_resized_pose_picture() -> None:
 
 async def test_both_pictures_have_the_size_that_the_request_asks_for() -> None:
     studio = Studio()
-    generated = await studio.generate(max_side=64, face_image=picture(width=300, height=400))
+    pose = picture((255, 9, 0))  # of equal pictures one may be asked about
+    generated = await studio.generate(max_side=64, face_image=picture(width=300, height=400), pose_image=pose)
     assert opened(generated.image).shape == (64, 64, 3)
     seen = [inputs["image"].shape for inputs in studio.networks.inputs_of("face_analysis")]
     assert seen.count((64, 64, 3)) == 2
