@@ -5,7 +5,8 @@ from pathlib import Path
 
 _LOADED = re.compile(r"successfully loaded '([^']+)'")
 _ERROR = re.compile(r"^E\d{4} .*?\] (?P<text>.+)$", re.MULTILINE)
-_NO_GPU = "CudaDriverHelper"  # Triton logs an error where a laptop simply has no GPU
+_NO_GPU = re.compile("CudaDriverHelper|unable to create stream for")
+"""In errors that Triton logs where a laptop simply has no GPU."""
 _MOST_LINES = 20
 _CRASH = re.compile(r"^(terminate called after .*(\n *what\(\): .*)?|(/\S+/)?(ba|da)?sh: .*)$", re.MULTILINE)
 
@@ -22,7 +23,7 @@ def loaded_models(text: str) -> list[str]:
 
 def why_failed(text: str) -> str:
     """The relevant lines, indented: Triton's errors with their tracebacks, else the start and end of the log."""
-    errors = [_unescaped(match["text"]) for match in _ERROR.finditer(text) if _NO_GPU not in match["text"]]
+    errors = [_unescaped(match["text"]) for match in _ERROR.finditer(text) if not _NO_GPU.search(match["text"])]
     lines = [line for line in ("\n".join(errors) or text).splitlines() if line.strip()]
     if len(lines) > _MOST_LINES:
         lines = [*lines[: _MOST_LINES // 2], "…", *lines[-_MOST_LINES // 2 :]]

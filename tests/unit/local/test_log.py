@@ -11,6 +11,7 @@ I1122 16:48:57.300000 14786 model_lifecycle.cc:839] "successfully loaded 'scaler
 FAILING = r"""
 I1122 16:46:33.000000 11974 model_lifecycle.cc:472] "loading: adder:1"
 E1122 16:46:33.100000 11974 server.cc:241] "CudaDriverHelper has not been initialized."
+E1122 16:46:33.2 1 ensemble_scheduler.cc:1468] "unable to create stream for both: CUDA driver version is insufficient"
 E1122 16:46:33.2 1 a.cc:6] "failed to load 'adder' version 1: KeyError: \"x\"\n\nAt:\n  model.py(14): <module>\n"
 I1122 16:46:33.300000 11974 model_lifecycle.cc:777] "failed to load 'adder'"
 error: creating server: Internal - failed to load all models
