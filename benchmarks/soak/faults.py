@@ -1,6 +1,6 @@
 """What goes wrong, one after the other; each returns once it is done, and what had to be restarted has been."""
 
-import contextlib
+import errno
 import os
 import resource
 import shutil
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from .processes import model_process
 from .system import System
 
 _HOLDS_S = 5.0
@@ -35,7 +36,7 @@ class Fault:
 
 def kill_model(system: System, model: str) -> None:
     """Kill the process of a model: the guard starts the server anew."""
-    system.model_process(model).send_signal(signal.SIGKILL)
+    model_process(system.triton.pid, model).send_signal(signal.SIGKILL)
 
 
 def kill_server(system: System) -> None:
@@ -93,9 +94,12 @@ def _fill(file: int) -> None:
     """Take all but `_LEFT_BYTES` of /dev/shm, of which others take meanwhile."""
     size = 0
     while (more := shutil.disk_usage(_SHARED_MEMORY).free - _LEFT_BYTES) > 0:
-        with contextlib.suppress(OSError):
+        try:
             os.posix_fallocate(file, size, more)
             size += more
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
 
 
 def faults(system: System) -> list[Fault]:

@@ -91,11 +91,6 @@ class System:
             raise RuntimeError("the gateway does not run")
         return psutil.Process(self._gateway.pid)
 
-    def model_process(self, model: str) -> psutil.Process:
-        """Return the process in which a Python model, or an engine without a GPU, runs."""
-        children = psutil.Process(self.triton.pid).children(recursive=True)
-        return next(child for child in children if f"/{model}/" in " ".join(child.cmdline()))
-
     @contextmanager
     def ledger(self) -> Iterator[Ledger]:
         """The accounts, beside the gateway's own connection."""

@@ -43,11 +43,6 @@ class Bare:
         """Whether the server has not ended."""
         return psutil.pid_exists(self.pid) and psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE
 
-    def stub_of(self, model: str) -> psutil.Process:
-        """The process in which ``model`` runs."""
-        children = psutil.Process(self.pid).children(recursive=True)
-        return next(child for child in children if f"/{model}/" in " ".join(child.cmdline()))
-
 
 @contextlib.contextmanager
 def bare_triton(repository: Path, folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Bare]:

@@ -16,6 +16,7 @@ import tritonclient.grpc as grpc
 from insta_depth import AsyncInstaDepth, InstaDepth, Overloaded
 from tritonclient.utils import InferenceServerException
 
+from benchmarks.soak.processes import model_process
 from deploy.docker import serve_triton
 from tests.conftest import ROOT
 from tests.deploy.container_triton import bare_triton
@@ -249,7 +250,7 @@ def test_where_there_is_no_gateway_healthz_fails(monkeypatch, closed_port):
 def test_the_death_of_a_process_is_found_though_triton_calls_itself_ready(triton):
     from deploy.docker.alive import unanswered
 
-    for stub in [triton.stub_of(model) for model in ("face_analysis", "insta_depth_stream")]:
+    for stub in [model_process(triton.pid, model) for model in ("face_analysis", "insta_depth_stream")]:
         os.kill(stub.pid, signal.SIGKILL)
         status, said, took_s = run("alive.py", "--port", triton.http_port, "--timeout-s", 3)
         assert (status, "has died" in said) == (1, True), said

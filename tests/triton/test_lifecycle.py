@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 
-import psutil
 import pytest
 from insta_depth import (
     Cancelled,
@@ -18,7 +17,7 @@ from insta_depth import (
     ServerUnavailable,
 )
 
-from deploy.local.server import LocalTriton
+from benchmarks.soak.processes import model_process
 from tests.watching import metric, wait_until
 
 LONG = 100
@@ -94,18 +93,13 @@ def test_more_requests_than_the_limit_are_refused_at_once(server, ask):
     assert sum(not isinstance(outcome, Exception) for outcome in outcomes) == MAX_REQUESTS
 
 
-def _stub_of(server: LocalTriton, model: str) -> psutil.Process:
-    children = psutil.Process(server.pid).children(recursive=True)
-    return next(child for child in children if f"/{model}/" in " ".join(child.cmdline()))
-
-
 def test_the_orchestrators_death_is_an_error_to_its_client_and_nothing_to_the_next(server, client, ask):
     killed = threading.Event()
 
     def kill_once(progress):
         if progress.step == 2 and not killed.is_set():
             killed.set()
-            os.kill(_stub_of(server, "insta_depth_stream").pid, signal.SIGKILL)
+            os.kill(model_process(server.pid, "insta_depth_stream").pid, signal.SIGKILL)
 
     with pytest.raises(InstaDepthError):
         client.generate(**ask, on_progress=kill_once, deadline_s=60)

@@ -3,10 +3,10 @@
 import shutil
 from pathlib import Path
 
-import psutil
 import pytest
 from insta_depth import EngineFailed, InstaDepth, InstaDepthError
 
+from benchmarks.soak.processes import model_process
 from deploy.local.server import ON_FREE_PORTS, LocalTriton
 from tests.watching import wait_until
 
@@ -40,7 +40,7 @@ def test_engines_that_fail_for_good_start_anew(miniature_repository: Path, tmp_p
     with LocalTriton(_fragile(miniature_repository, tmp_path, flag), ON_FREE_PORTS) as server:
         with InstaDepth(server.grpc_url, timeout_s=120) as client:
             assert client.generate(**ask).image
-            process = _process_of(server, "insta_depth_stream")
+            process = model_process(server.pid, "insta_depth_stream")
             flag.touch()
             with pytest.raises(EngineFailed, match=BROKEN):
                 client.generate(**ask)
@@ -55,11 +55,6 @@ def _fragile(repository: Path, folder: Path, flag: Path) -> Path:
     config.write_text(config.read_text().replace('backend: "onnxruntime"', 'backend: "python"'))
     model.write_text(PROJECTOR.replace("FLAG", str(flag)))
     return copy
-
-
-def _process_of(server: LocalTriton, model: str) -> psutil.Process:
-    children = psutil.Process(server.pid).children(recursive=True)
-    return next(child for child in children if f"/{model}/" in " ".join(child.cmdline()))
 
 
 def _makes_a_picture(client: InstaDepth, ask: dict) -> bool:
